@@ -1,0 +1,191 @@
+"""Frames become a file that plays: colour-exact conversion, encoders, formats."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal, Self, cast
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
+
+from scenes.footage import Frame, Size
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+# x264 gives other bytes for another number of threads, so the number is part of the work, not the machine's.
+THREADS = 4
+
+
+class EncoderMissing(Exception):  # noqa: N818
+    """This build of FFmpeg has no such encoder; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """`format` is a key of FORMATS. crf and preset are None where the format has none."""
+
+    kind: ClassVar[str] = "encode/1"
+    format: str
+    crf: float | None = None
+    preset: str | None = None
+    threads: int = THREADS
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a format is written. `codecs`: its name in files; `bits` a channel."""
+
+    encoder: str
+    container: str
+    suffix: str
+    pixels: str
+    bits: int
+    options: tuple[tuple[str, str], ...] = ()
+    tag: str | None = None
+    has_crf: bool = False
+    says: str = ""
+
+
+FORMATS: dict[str, Format] = {
+    "h264": Format("libx264", "mp4", ".mp4", "yuv420p", 8, has_crf=True, says="H.264, 8-bit 4:2:0"),
+    "hevc": Format("libx265", "mp4", ".mp4", "yuv420p10le", 10, tag="hvc1", has_crf=True, says="HEVC, 10-bit 4:2:0"),
+    "av1": Format("libsvtav1", "mp4", ".mp4", "yuv420p10le", 10, (("preset", "8"),), has_crf=True, says="AV1, 10-bit"),
+    "prores": Format(
+        "prores_ks", "mov", ".mov", "yuv422p10le", 10, (("profile", "3"), ("vendor", "apl0")), says="ProRes 422 HQ"
+    ),
+    "prores-4444": Format(
+        "prores_ks", "mov", ".mov", "yuv444p10le", 10, (("profile", "4"), ("vendor", "apl0")), says="ProRes 4444"
+    ),
+    "ffv1": Format(
+        "ffv1", "matroska", ".mkv", "bgr0", 8, (("level", "3"), ("slicecrc", "1"), ("slices", "4")), says="lossless RGB"
+    ),
+}
+MASTER = Encode("ffv1")
+
+
+def options(encode: Encode, fps: Fraction) -> dict[str, str]:
+    """The encoder's own options: closed groups of two seconds, so that segments join and players seek."""
+    form = FORMATS[encode.format]
+    chosen = dict(form.options)
+    keyint = max(1, round(fps * 2))
+    if encode.crf is not None:
+        chosen["crf"] = f"{encode.crf:g}"
+    if form.encoder in ("libx264", "libx265"):
+        chosen["preset"] = encode.preset or "medium"
+    if form.encoder == "libx264":
+        chosen |= {"x264-params": f"keyint={keyint}:open-gop=0:threads={encode.threads}"}
+    elif form.encoder == "libx265":
+        # Frame threads and pools change x265's output as threads change x264's; it prints unless told not to.
+        pools = f"frame-threads=1:pools={encode.threads}"
+        chosen |= {"x265-params": f"keyint={keyint}:open-gop=0:repeat-headers=0:{pools}:log-level=none"}
+    elif form.encoder == "libsvtav1":
+        chosen |= {"g": str(keyint), "svtav1-params": f"lp={encode.threads}"}
+    return chosen
+
+
+class Encoder:
+    """Writes frames of one size to a video stream of an open container."""
+
+    def __init__(self, container: OutputContainer, encode: Encode, size: Size, fps: Fraction) -> None:
+        self._form = FORMATS[encode.format]
+        self._fps = fps
+        try:
+            stream = container.add_stream(self._form.encoder, rate=fps, options=options(encode, fps))
+        except (FFmpegError, ValueError) as error:
+            raise EncoderMissing(f"this build of FFmpeg has no {self._form.encoder} ({error})") from error
+        self._stream = cast(VideoStream, stream)
+        self._container = container
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = self._form.pixels
+        context = self._stream.codec_context
+        context.time_base = 1 / fps
+        context.thread_count = encode.threads
+        if self._form.tag:
+            context.codec_tag = self._form.tag
+        if self._form.pixels != "bgr0":
+            context.color_primaries = 1
+            context.color_trc = 1
+            context.colorspace = 1
+            context.color_range = 1
+        self.frames = 0
+
+    def write(self, frame: Frame) -> None:
+        picture = converted(frame, self._form.pixels)
+        picture.pts = self.frames
+        picture.time_base = 1 / self._fps
+        self.frames += 1
+        self._container.mux(self._stream.encode(picture))
+
+    def finish(self) -> str:
+        """Flush, and give the fingerprint: streams with equal ones join without encoding again."""
+        self._container.mux(self._stream.encode(None))
+        context = self._stream.codec_context
+        facts = f"{self._form.encoder} {context.width}x{context.height} {context.pix_fmt} {self._fps};"
+        return hashlib.sha256(facts.encode() + (context.extradata or b"")).hexdigest()
+
+
+def converted(frame: Frame, pixels: str) -> VideoFrame:
+    """An RGB frame in an encoder's pixel format, BT.709 limited range, tagged as such."""
+    picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+    if pixels == "bgr0":
+        return picture.reformat(format=pixels)
+    # Each of these is needed: swscale converts as BT.601 without them, and rounds down without ACCURATE_RND.
+    accurate = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+    chroma = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+    yuv = picture.reformat(
+        format=pixels,
+        src_color_range=ColorRange.JPEG,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=accurate | chroma,
+    )
+    yuv.color_primaries = 1  # ProRes takes these from each frame, not from the stream
+    yuv.color_trc = 1
+    return yuv
+
+
+class SegmentFile:
+    """A file of one video stream, written frame by frame; whole when `with` ends without an error."""
+
+    def __init__(self, path: Path, encode: Encode, size: Size, fps: Fraction) -> None:
+        self._container = av.open(path, "w", format=FORMATS[encode.format].container)
+        self.encoder = Encoder(self._container, encode, size, fps)
+        self.fingerprint = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.fingerprint = self.encoder.finish()
+        finally:
+            self._container.close()
+
+
+def works(format: str) -> bool:
+    """Whether a tiny encode goes through: an encoder may be listed and fail when opened."""
+    with av.open(io.BytesIO(), "w", format="matroska") as container:
+        try:
+            form = FORMATS[format]
+            encoder = Encoder(
+                container, Encode(format, 30.0 if form.has_crf else None, "ultrafast"), (64, 64), Fraction(8)
+            )
+            for level in (0, 255):
+                encoder.write(np.full((64, 64, 3), level, np.uint8))
+            encoder.finish()
+        except (FFmpegError, EncoderMissing, ValueError):
+            return False
+    return True

@@ -1,0 +1,107 @@
+"""A soundtrack: cut to the film's length, faded where it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar, cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+RATE = 48_000
+FADE_SECONDS = 1.0
+# What each container's players take: AAC in MP4, PCM where editors cut, FLAC in Matroska.
+CODECS = {"mp4": "aac", "mov": "pcm_s16le", "matroska": "flac"}
+SAMPLE_FORMATS = {"aac": "fltp", "pcm_s16le": "s16", "flac": "s16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Soundtrack:
+    """`digest` is of the file."""
+
+    kind: ClassVar[str] = "soundtrack/1"
+    digest: str
+    path: Path = field(compare=False)
+
+
+def soundtrack_seconds(path: Path) -> float | None:
+    """Its length; None where the file holds no sound that can be read."""
+    try:
+        with av.open(path) as source:
+            stream = source.streams.audio[0]
+            if stream.duration is not None and stream.time_base is not None:
+                return float(stream.duration * stream.time_base)
+            return source.duration / 1e6 if source.duration is not None else None
+    except (FFmpegError, IndexError, OSError):
+        return None
+
+
+def samples(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
+    """Stereo floats of shape (2, n) at 48 kHz, at most `length` in all; the last second fades where it is cut."""
+    fade = max(1, min(length, int(RATE * FADE_SECONDS)))
+    start = 0
+    for decoded in _decoded(path):
+        block = decoded[:, : length - start]
+        stop = start + block.shape[1]
+        if stop > length - fade:
+            left = np.arange(length - start, length - stop, -1, dtype=np.float32)
+            block = (block * np.clip(left / fade, 0, 1)).astype(np.float32)
+        yield block
+        start = stop
+        if start >= length:
+            return
+
+
+def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
+    with av.open(path) as source:
+        for frame in source.decode(source.streams.audio[0]):
+            frame.pts = None  # gaps and odd starts in a file's own clock are not part of the music
+            for turned in resampler.resample(frame):
+                yield turned.to_ndarray().astype(np.float32, copy=False)
+        for turned in resampler.resample(None):
+            yield turned.to_ndarray().astype(np.float32, copy=False)
+
+
+class SoundWriter:
+    """Adds a soundtrack to an open container as the film goes on."""
+
+    def __init__(self, container: OutputContainer, sound: Soundtrack, seconds: Fraction) -> None:
+        codec = CODECS[container.format.name.split(",")[0]]
+        self._container = container
+        self._stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
+        if codec == "aac":
+            self._stream.bit_rate = 192_000
+        self._format = SAMPLE_FORMATS[codec]
+        self._blocks = samples(sound.path, int(seconds * RATE))
+        self._written = 0
+
+    def write_until(self, seconds: Fraction) -> None:
+        while self._written < seconds * RATE and (block := next(self._blocks, None)) is not None:
+            self._container.mux(self._stream.encode(self._frame(block)))
+            self._written += block.shape[1]
+
+    def finish(self) -> None:
+        for block in self._blocks:
+            self._container.mux(self._stream.encode(self._frame(block)))
+            self._written += block.shape[1]
+        self._container.mux(self._stream.encode(None))
+
+    def _frame(self, block: NDArray[np.float32]) -> AudioFrame:
+        if self._format == "s16":
+            whole = np.clip(np.rint(block * 32767), -32768, 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(whole.T.reshape(1, -1).copy(), format="s16", layout="stereo")
+        else:
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
+        frame.sample_rate = RATE
+        frame.pts = self._written
+        frame.time_base = Fraction(1, RATE)
+        return frame

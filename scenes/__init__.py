@@ -1,0 +1,1 @@
+"""Draws: one shot becomes frames. Knows nothing of stories, order or keeping."""

@@ -1,0 +1,241 @@
+"""Who does the work: one worker shoots, one finishes, at the same time; another executor would stand here instead."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from post.devices import upscaled_with
+from post.finish import Finish, Segment, finished_frames, load_segment, write_segment
+from scenes.files import load_clip, write_clip
+from scenes.footage import Clip, DamagedFile, Still, frame_digest
+from scenes.picture import fit_picture
+from scenes.shot import Machine, MachineLacks, Shot, Stopped, Studio
+from storyboard.events import Events
+from storyboard.gear import UNMADE
+from storyboard.identity import digest
+from storyboard.store import CLIPS, SEGMENTS, Store
+from storyboard.story import Colour
+
+T = TypeVar("T")
+
+
+class Crew(Protocol):
+    """Takes works and gives futures."""
+
+    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]: ...
+    def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
+    def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
+    def stop(self) -> None: ...
+
+
+def fitting(size: tuple[int, int], fit: str, background: Colour) -> str:
+    """How a picture was fitted, as the store remembers it."""
+    return f"{size[0]}x{size[1]} {fit} {background}"
+
+
+def fitted(store: Store, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
+    """A picture at the story's size, fitted once for as long as its file stays the same."""
+    how = fitting(size, fit, background)
+    known = store.memory.recall(picture, how)
+    if known is not None and store.still(known).path.is_file():
+        return store.still(known)
+    still = store.keep_still(fit_picture(picture, size, fit, background))
+    store.memory.note(picture, still.digest, how)
+    return still
+
+
+class LocalCrew:
+    """This machine's workers."""
+
+    def __init__(self, store: Store, events: Events, machine: Machine, expected: Sequence[Shot]) -> None:
+        self._store, self._events, self._machine = store, events, machine
+        self._expected = expected
+        self._studio: Studio | None = None
+        self._stopping = threading.Event()
+        self._camera = ThreadPoolExecutor(1, "camera")
+        self._finishing = ThreadPoolExecutor(1, "finishing")
+        self.takes: list[tuple[str, Path]] = []
+        self.made: set[str] = set()
+
+    def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
+        return fitted(self._store, picture, size, fit, background)
+
+    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
+        key = digest(shot)
+        if anew:
+            moved = self._store.set_aside(self._store.home(CLIPS, key), "takes")
+            self.takes += [(scene, moved)] if moved else []
+        elif home := self._found(CLIPS, key, scene):
+            self._events.tell("scene.kept", scene=scene, key=key)
+            return _done(load_clip(home))
+        return self._camera.submit(self._shoot, scene, shot, key)
+
+    def finish(self, scene: str, finish: Finish) -> Future[Segment]:
+        key = digest(finish)
+        if home := self._found(SEGMENTS, key, scene):
+            self._events.tell("segment.kept", scene=scene, key=key)
+            return _done(load_segment(home))
+        return self._finishing.submit(self._finish, scene, finish, key)
+
+    def _found(self, shelf: str, key: str, scene: str) -> Path | None:
+        home = self._store.find(shelf, key)
+        while self._store.damaged:
+            error = self._store.damaged.pop()
+            self._events.tell("damaged", scene=scene, path=str(error.path), what=error.what)
+        return home
+
+    def _shoot(self, scene: str, shot: Shot, key: str) -> Clip:
+        self._heed()
+        started = time.monotonic()
+        self._events.tell("scene.started", scene=scene, key=key, frames=shot.frames)
+
+        def make(into: Path) -> None:
+            self.made.add(scene)
+            if self._studio is None:
+                self._studio = shot.renderer.open(self._expected or [shot], self._machine)
+            frames = self._studio.render(shot, self._teller("scene.progress", scene))
+            made = {**self._studio.made, "storyboard": version("storyboard")}
+            write_clip(frames, into, shot.renderer.fps, shot.frames, made)
+
+        clip = load_clip(_explained(lambda: self._store.keep(CLIPS, shot, make)))
+        if not self._store.still(clip.last.digest).path.is_file():
+            still = self._store.still(clip.last.digest)
+            still.path.parent.mkdir(parents=True, exist_ok=True)
+            aside = still.path.with_suffix(f".{threading.get_ident()}.tmp")
+            shutil.copyfile(clip.last.path, aside)
+            aside.replace(still.path)
+        self._events.tell("scene.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
+        return clip
+
+    def _finish(self, scene: str, finish: Finish, key: str) -> Segment:
+        self._heed()
+        started = time.monotonic()
+        self._events.tell("segment.started", scene=scene, key=key, frames=finish.frames)
+
+        def make(into: Path) -> None:
+            frames = finished_frames(finish, self._machine.device, self._teller("segment.progress", scene))
+            made = {"storyboard": version("storyboard"), **upscaled_with(finish.upscale, self._machine.device)}
+            write_segment(finish, frames, into, made)
+
+        try:
+            home = _explained(lambda: self._store.keep(SEGMENTS, finish, make))
+        except DamagedFile as error:
+            self._store.set_aside(finish.span.clip.path, "damaged")
+            raise DamagedFile(error.path, f"{error.what}; it was set aside, the next render makes it anew") from error
+        segment = load_segment(home)
+        self._events.tell("segment.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
+        return segment
+
+    def _teller(self, event: str, scene: str) -> Callable[[float], None]:
+        def tell(done: float) -> None:
+            self._heed()
+            self._events.progress(event, scene, done)
+
+        return tell
+
+    def _heed(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+
+    def stop(self) -> None:
+        """Stop what is under way between two frames or steps, drop what waits, and free the studio."""
+        self._stopping.set()
+        self.close()
+
+    def close(self) -> None:
+        self._camera.shutdown(wait=True, cancel_futures=True)
+        self._finishing.shutdown(wait=True, cancel_futures=True)
+        if self._studio is not None:
+            self._studio.close()
+            self._studio = None
+
+
+def _done(value: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def _explained(work: Callable[[], T]) -> T:
+    """The work, with a full disk or memory told in a person's words."""
+    try:
+        return work()
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            raise MachineLacks(f"memory ran out ({error}): close something, or make the film smaller") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineLacks(
+                "the disk is full; what was finished is kept. Free some space (`storyboard gc` drops "
+                "unused work, --store puts it elsewhere) and run the same command again"
+            ) from error
+        raise
+
+
+class Rehearsal:
+    """A crew that makes nothing and lists what is missing: `plan` is the same walk with it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.shots: dict[str, Shot] = {}
+        self.finishes: dict[str, Finish] = {}
+        self.missing_clips: set[str] = set()
+        self.missing_segments: set[str] = set()
+
+    def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
+        how = fitting(size, fit, background)
+        known = self._store.memory.recall(picture, how)
+        if known is None:
+            known = frame_digest(fit_picture(picture, size, fit, background))
+            self._store.memory.note(picture, known, how)
+        return self._store.still(known)
+
+    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
+        self.shots[scene] = shot
+        key = digest(shot)
+        home = None if anew or waits(shot) else self._found(CLIPS, key)
+        if home is not None:
+            return _done(load_clip(home))
+        self.missing_clips.add(scene)
+        unmade = UNMADE + key
+        folder = self._store.home(CLIPS, key)
+        last = Still(unmade, folder / "last.png")
+        return _done(Clip(unmade, shot.frames, shot.renderer.fps, shot.size, last, folder))
+
+    def finish(self, scene: str, finish: Finish) -> Future[Segment]:
+        self.finishes[scene] = finish
+        key = digest(finish)
+        made = not finish.span.clip.digest.startswith(UNMADE)
+        home = self._found(SEGMENTS, key) if made else None
+        if home is not None:
+            return _done(load_segment(home))
+        self.missing_segments.add(scene)
+        folder = self._store.home(SEGMENTS, key)
+        return _done(Segment(UNMADE + key, finish.frames, finish.fps, finish.size, "", folder))
+
+    def _found(self, shelf: str, key: str) -> Path | None:
+        """As the store finds it, but moving nothing: what is damaged counts as missing."""
+        home = self._store.home(shelf, key)
+        if not home.is_dir():
+            return None
+        try:
+            self._store.check(home)
+        except DamagedFile:
+            return None
+        return home
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+
+def waits(shot: Shot) -> bool:
+    """Whether a shot opens or ends on a frame that is not made yet."""
+    stills = [*shot.opening, *([shot.last] if shot.last else [])]
+    return any(still.digest.startswith(UNMADE) for still in stills)

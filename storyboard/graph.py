@@ -1,0 +1,128 @@
+"""The scene graph as text, Mermaid and SVG."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from storyboard.story import After, Opening, Scene, Story
+
+BOX, GAP, ROW = 150, 50, 76
+
+
+def graph_text(story: Story) -> str:
+    """Scenes in play order: what each opens and ends on, and whether the seam before it is chained or a cut."""
+    width = max(len(scene.name) for scene in story.scenes)
+    lines: list[str] = []
+    for index, scene in enumerate(story.scenes):
+        seam = "     " if index == 0 else "chain" if story.lead(index) else "cut  "
+        lines.append(f"{seam}  {scene.name:<{width}}  {_opens(scene)}{_ends(scene)}".rstrip())
+    return "\n".join(lines)
+
+
+def _opens(scene: Scene) -> str:
+    return f"after {scene.opens_on.scene}" if isinstance(scene.opens_on, After) else f"opens on {scene.opens_on.name}"
+
+
+def _ends(scene: Scene) -> str:
+    match scene.ends_on:
+        case Opening(other):
+            return f", ends on the opening of {other}"
+        case Path() as picture:
+            return f", ends on {picture.name}"
+        case None:
+            return ""
+
+
+def graph_mermaid(story: Story) -> str:
+    """Mermaid's flowchart: solid from a last frame, dashed to an end."""
+    ids = {scene.name: f"s{number}" for number, scene in enumerate(story.scenes)}
+    lines = ["flowchart LR"]
+    for number, scene in enumerate(story.scenes):
+        lines.append(f'  {ids[scene.name]}["{number + 1}. {scene.name}"]')
+    for number, scene in enumerate(story.scenes):
+        this = ids[scene.name]
+        match scene.opens_on:
+            case After(before):
+                lines.append(f"  {ids[before]} --> {this}")
+            case Path() as picture:
+                lines.append(f'  p{number}[/"{_quoted(picture.name)}"/] --> {this}')
+        match scene.ends_on:
+            case Opening(other):
+                lines.append(f"  {this} -. ends on .-> {ids[other]}")
+            case Path() as picture:
+                lines.append(f'  {this} -. ends on .-> e{number}[/"{_quoted(picture.name)}"/]')
+            case None:
+                pass
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "#quot;")
+
+
+def graph_svg(story: Story) -> str:
+    """An SVG: depth from left to right, play order from top to bottom."""
+    depth = _depths(story)
+    rows = {scene.name: number for number, scene in enumerate(story.scenes)}
+    width = (max(depth.values()) + 1) * (BOX + GAP) + GAP
+    height = len(rows) * ROW + GAP
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" fill="#567"/></marker></defs>',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for scene in story.scenes:
+        if isinstance(scene.opens_on, After):
+            parts.append(_arrow(_place(scene.opens_on.scene, depth, rows), _place(scene.name, depth, rows), ""))
+        if isinstance(scene.ends_on, Opening):
+            dashes = ' stroke-dasharray="5 4"'
+            parts.append(_arrow(_place(scene.name, depth, rows), _place(scene.ends_on.scene, depth, rows), dashes))
+    parts += [_box(scene, number, _place(scene.name, depth, rows)) for number, scene in enumerate(story.scenes)]
+    return "\n".join([*parts, "</svg>"])
+
+
+def _depths(story: Story) -> dict[str, int]:
+    """How many chained seams lie before each scene."""
+    depth: dict[str, int] = {}
+
+    def of(name: str) -> int:
+        trail: list[str] = []
+        while name not in depth:
+            trail.append(name)
+            opens = story.scene(name).opens_on
+            if not isinstance(opens, After):
+                depth[name] = 0
+                break
+            name = opens.scene
+        for later in reversed(trail):
+            opens = story.scene(later).opens_on
+            depth[later] = depth[opens.scene] + 1 if isinstance(opens, After) else 0
+        return depth[trail[0]] if trail else depth[name]
+
+    return {scene.name: of(scene.name) for scene in story.scenes}
+
+
+def _place(name: str, depth: dict[str, int], rows: dict[str, int]) -> tuple[int, int]:
+    return GAP // 2 + depth[name] * (BOX + GAP), GAP // 2 + rows[name] * ROW
+
+
+def _box(scene: Scene, number: int, at: tuple[int, int]) -> str:
+    x, y = at
+    under = escape(f"{_opens(scene)}{_ends(scene)}")
+    short = under if len(under) <= 24 else under[:23] + "…"
+    return (
+        f"<g><title>{escape(scene.prompt)}</title>"
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="46" rx="6" fill="#eef3f7" stroke="#567"/>'
+        f'<text x="{x + 10}" y="{y + 19}" font-weight="bold">{number + 1}. {escape(scene.name[:16])}</text>'
+        f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{short}</text></g>'
+    )
+
+
+def _arrow(start: tuple[int, int], stop: tuple[int, int], style: str) -> str:
+    (x0, y0), (x1, y1) = (start[0] + BOX, start[1] + 23), (stop[0], stop[1] + 23)
+    bend = max(30, abs(x1 - x0) // 2)
+    curve = f"M{x0} {y0}C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"
+    return f'<path d="{curve}" fill="none" stroke="#567" stroke-width="1.5" marker-end="url(#tip)"{style}/>'

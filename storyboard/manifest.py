@@ -1,0 +1,94 @@
+"""What a story last resolved to, scene by scene: why something is made again, its takes, and what gc must keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from scenes.files import write_facts
+from storyboard.store import Store
+
+DRAFT, REAL = "draft", "real"
+
+
+class Manifest:
+    """One story's file in the store, with one part a mode: {"scenes": {name: {"shot", "segment"}}, "film", "takes"}."""
+
+    def __init__(self, store: Store, story: Path) -> None:
+        self._store = store
+        # Relative to the store, so that a project folder may be moved whole.
+        self._story = Path(os.path.relpath(story.absolute(), store.root.absolute())).as_posix()
+        self._id = hashlib.sha256(self._story.encode()).hexdigest()[:16]
+        self.path = store.root / "stories" / f"{self._id}.json"
+        self._facts: dict[str, Any] = _read(self.path)
+
+    @property
+    def last_mode(self) -> str | None:
+        return cast("str | None", self._facts.get("last_mode"))
+
+    def scene(self, mode: str, name: str) -> dict[str, str]:
+        return self._mode(mode)["scenes"].get(name, {})
+
+    def film(self, mode: str) -> dict[str, Any]:
+        return self._mode(mode)["film"]
+
+    def takes(self, mode: str, name: str) -> list[str]:
+        return self._mode(mode)["takes"].get(name, [])
+
+    def _mode(self, mode: str) -> dict[str, Any]:
+        known: dict[str, Any] = cast("dict[str, Any]", self._facts.get("modes", {})).get(mode, {})
+        return {"scenes": known.get("scenes", {}), "film": known.get("film", {}), "takes": known.get("takes", {})}
+
+    def note(
+        self,
+        mode: str,
+        *,
+        scene: str | None = None,
+        keys: dict[str, str] | None = None,
+        film: dict[str, Any] | None = None,
+        take: str | None = None,
+        only: set[str] | None = None,
+    ) -> None:
+        """Write down what changed, and nothing where nothing did. `only`: the scenes the story still has."""
+        new = {**self._mode(mode)}
+        if scene is not None and keys is not None:
+            new["scenes"] = {**new["scenes"], scene: {**new["scenes"].get(scene, {}), **keys}}
+        if scene is not None and take is not None:
+            new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
+        if film is not None:
+            new["film"] = film
+        if only is not None:
+            new["scenes"] = {name: entry for name, entry in new["scenes"].items() if name in only}
+        if new == self._mode(mode) and self.last_mode == mode:
+            return
+        with self._store.locked(f"story-{self._id}"):
+            self._facts = _read(self.path)
+            modes = {**self._facts.get("modes", {}), mode: new}
+            self._facts = {"story": self._story, "last_mode": mode, "modes": modes}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            aside = self.path.with_suffix(f".{os.getpid()}.tmp")
+            write_facts(aside, self._facts)
+            aside.replace(self.path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts
+
+
+def roots(store: Store) -> Iterator[str]:
+    """Keys of everything that some story of this store resolves to, and its takes."""
+    folder = store.root / "stories"
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        for mode in _read(path).get("modes", {}).values():
+            for entry in mode.get("scenes", {}).values():
+                yield from (key for key in entry.values() if key)
+            for takes in mode.get("takes", {}).values():
+                yield from takes

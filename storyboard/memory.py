@@ -1,0 +1,73 @@
+"""Digests remembered by a file's path, size and time, so that big files are not read at every run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+from scenes.files import file_digest
+
+LIMIT = 20_000
+
+
+class Memory:
+    """A JSON file of what was seen; losing it costs time only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen: dict[str, list[str | int]] | None = None
+        self._changed = False
+
+    def file_digest(self, path: Path) -> str:
+        """SHA-256 of a file, read only if its size or time changed since it was last read."""
+        known = self.recall(path)
+        if known is not None:
+            return known
+        found = file_digest(path)
+        self.note(path, found)
+        return found
+
+    def stale(self, path: Path) -> bool:
+        return self.recall(path) is None
+
+    def recall(self, path: Path, how: str = "") -> str | None:
+        """What was noted of a file (made `how`), if it is still the same file."""
+        entry = self._load().get(self._name(path, how))
+        return str(entry[2]) if entry is not None and entry[:2] == self._stamp(path) else None
+
+    def note(self, path: Path, value: str, how: str = "") -> None:
+        with self._lock:
+            self._load()[self._name(path, how)] = [*self._stamp(path), value]
+            self._changed = True
+
+    def _name(self, path: Path, how: str) -> str:
+        whole = os.path.abspath(path)  # noqa: PTH100 (resolve() asks the disk about every folder above)
+        return f"{whole}|{how}" if how else whole
+
+    def _stamp(self, path: Path) -> list[str | int]:
+        facts = path.stat()
+        return [facts.st_size, facts.st_mtime_ns]
+
+    def _load(self) -> dict[str, list[str | int]]:
+        if self._seen is None:
+            try:
+                self._seen = dict(json.loads(self._path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                self._seen = {}
+        return self._seen
+
+    def save(self) -> None:
+        """Write down what is new; of two runs that save at once, the later one's stays."""
+        with self._lock:
+            if not self._changed or self._seen is None or not self._path.parent.is_dir():
+                return
+            newest = dict(list(self._seen.items())[-LIMIT:])
+            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".remembered-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(newest, file)
+            Path(name).replace(self._path)
+            self._changed = False

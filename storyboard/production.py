@@ -1,0 +1,264 @@
+"""A run of `render`: rehearse, see that there is room, make what is missing, join the film."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from post.finish import Finish, Segment
+from post.join import About, Join, write_film
+from post.sound import Soundtrack
+from scenes.footage import Clip
+from scenes.shot import Machine, MachineLacks, Shot
+from storyboard.crew import LocalCrew, Rehearsal
+from storyboard.events import Events
+from storyboard.film import Reel, Wanted, film
+from storyboard.gear import Gear, gear_for
+from storyboard.identity import digest
+from storyboard.manifest import DRAFT, REAL, Manifest
+from storyboard.store import Store, settle_folder
+from storyboard.story import Story
+
+# Lossless video of real pictures comes to about 0.6 of its raw size (FFV1 at 832x480: 0.7 MB of 1.2); noise to all.
+CLIP_BYTES_PER_PIXEL = 2.0
+SEGMENT_BYTES_PER_PIXEL = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept."""
+
+    draft: bool
+    scenes: frozenset[str] | None = None
+    anew: frozenset[str] = frozenset()
+    keep_going: bool = False
+    film: Path | None = None
+    device: str | None = None
+    weights: tuple[Path, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What a run came to. `film` is None where some scene is still missing."""
+
+    film: Path | None = None
+    joined: bool = False
+    made: set[str] = field(default_factory=set[str])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    skipped: set[str] = field(default_factory=set[str])
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A story walked through without making anything."""
+
+    story: Story
+    gear: Gear
+    crew: Rehearsal
+    reel: Reel
+    options: Options
+
+    @property
+    def bytes_needed(self) -> int:
+        """Disk for what would be made, at the most."""
+        clips = sum(_pixels(shot.size) * shot.frames for name, shot in self.crew.shots.items() if name in self.to_make)
+        finishes = [finish for name, finish in self.crew.finishes.items() if name in self.crew.missing_segments]
+        segments = sum(_pixels(finish.size) * finish.frames for finish in finishes)
+        # A segment lies in the store, in out/ and in the film.
+        return int(clips * CLIP_BYTES_PER_PIXEL + 3 * segments * SEGMENT_BYTES_PER_PIXEL)
+
+    @property
+    def to_make(self) -> set[str]:
+        return self.crew.missing_clips
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def mode_of(draft: bool) -> str:
+    return DRAFT if draft else REAL
+
+
+def rehearse(story: Story, store: Store, options: Options) -> Rehearsed:
+    gear = gear_for(story, options.draft, options.weights, options.device, store.memory)
+    crew = Rehearsal(store)
+    reel = film(story, gear, crew, Wanted(options.scenes, options.anew))
+    return Rehearsed(story, gear, crew, reel, options)
+
+
+def produce(
+    story: Story, store: Store, options: Options, events: Events, on_kept: Callable[[str], None] | None = None
+) -> Outcome:
+    """Make what is missing, then the film if every clip is there.
+
+    on_kept: hears of each scene once its clip is there.
+
+    Raises:
+        MachineLacks: something needed is not on this machine; nothing was begun.
+        SceneFailed: a scene could not be made; what was finished is kept.
+    """
+    rehearsed = rehearse(story, store, options)
+    if rehearsed.gear.lacks:
+        raise MachineLacks("; ".join(rehearsed.gear.lacks))
+    _check_room(rehearsed, store)
+    manifest = Manifest(store, story.path)
+    mode = mode_of(options.draft)
+    manifest.note(mode, only={scene.name for scene in story.scenes})
+    expected = [shot for name, shot in rehearsed.crew.shots.items() if name in rehearsed.to_make]
+    crew = LocalCrew(store, events, Machine(options.device), expected)
+    stand_ins = [str(stand_in) for stand_in in rehearsed.gear.stand_ins]
+    events.tell("run.started", story=str(story.path), mode=mode, to_make=len(expected), stand_ins=stand_ins or None)
+
+    def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
+        for of, take in crew.takes:
+            manifest.note(mode, scene=of, take=take.name)
+        crew.takes.clear()
+        manifest.note(mode, scene=scene, keys={"shot": digest(shot)})
+        if on_kept is not None:
+            on_kept(scene)
+
+    def on_segment(scene: str, finish: Finish, segment: Segment) -> None:
+        manifest.note(mode, scene=scene, keys={"segment": digest(finish)})
+        deliver(segment.path, out_path(story, scene, options.draft))
+
+    wanted = Wanted(options.scenes, options.anew, options.keep_going, on_clip, on_segment)
+    reel = film(story, rehearsed.gear, crew, wanted)
+    crew.close()
+    failed = {name: str(error) for name, error in reel.failed.items()}
+    outcome = Outcome(made=crew.made, failed=failed, skipped=reel.skipped)
+    segments = reel.complete(story) or _others(story, store, options, reel)
+    outcome.missing = tuple(s.name for s in story.scenes if segments is None and s.name not in reel.segments)
+    if segments is not None:
+        target = options.film or film_path(story, options.draft)
+        outcome.film = target
+        outcome.joined = _join(story, rehearsed.gear, segments, target, store, manifest, events)
+    return outcome
+
+
+def _others(story: Story, store: Store, options: Options, reel: Reel) -> tuple[Segment, ...] | None:
+    """All segments, where a run of some scenes finds the rest kept."""
+    if options.scenes is None or reel.failed:
+        return None
+    whole = Options(options.draft, None, frozenset(), False, None, options.device, options.weights)
+    rest = rehearse(story, store, whole)
+    return rest.reel.complete(story) if not (rest.crew.missing_clips | rest.crew.missing_segments) else None
+
+
+def _check_room(rehearsed: Rehearsed, store: Store) -> None:
+    needed = rehearsed.bytes_needed
+    free = shutil.disk_usage(existing(store.root)).free
+    if needed > free:
+        raise MachineLacks(
+            f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {store.root}: "
+            "free some space (`storyboard gc` drops unused work), or use --store on another disk"
+        )
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(0.1, count / 1e6):.1f} MB"
+
+
+def film_path(story: Story, draft: bool, film: Path | None = None) -> Path:
+    path = film or story.film
+    return path.with_name(f"{path.stem}.draft{path.suffix}") if draft else path
+
+
+def out_path(story: Story, scene: str, draft: bool) -> Path:
+    return story.folder / "out" / f"{scene}{'.draft' if draft else ''}.mp4"
+
+
+def deliver(kept: Path, target: Path) -> None:
+    """A copy of kept work where people look, whole at every moment; nothing where it is there already."""
+    facts = kept.stat()
+    try:
+        there = target.stat()
+        if (there.st_size, there.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+            return
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copy2(kept, aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
+    """What the film says of itself: the story, the seeds, and what stood in for what."""
+    facts: dict[str, Any] = {
+        "storyboard": version("storyboard"),
+        "mode": mode_of(gear.draft),
+        "model": story.model.name,
+        "scenes": [
+            {"name": s.name, "prompt": s.prompt, "seed": s.seed, "frames": s.frames, "recipe": s.recipe}
+            for s in story.scenes
+        ],
+    }
+    if gear.stand_ins:
+        facts["stand_ins"] = [str(stand_in) for stand_in in gear.stand_ins]
+    said = f"{'Draft: ' if gear.draft else ''}{'; '.join(map(str, gear.stand_ins))}"
+    tags = (("comment", said or "made with storyboard"), ("storyboard", json.dumps(facts, ensure_ascii=False)))
+    chapters = tuple((s.name, length) for s, length in zip(story.scenes, lengths, strict=True))
+    return About(story.title, chapters, tags)
+
+
+def soundtrack_of(story: Story, store: Store) -> Soundtrack | None:
+    path = story.finishing.soundtrack
+    return Soundtrack(store.memory.file_digest(path), path) if path else None
+
+
+def _join(
+    story: Story,
+    gear: Gear,
+    segments: Sequence[Segment],
+    target: Path,
+    store: Store,
+    manifest: Manifest,
+    events: Events,
+) -> bool:
+    """The film at its place; False where it lay there already."""
+    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments]), soundtrack_of(story, store))
+    key, mode = digest(join), mode_of(gear.draft)
+    known = manifest.film(mode)
+    if known.get("key") == key and known.get("path") == str(target.absolute()) and _is_still(target, known):
+        events.tell("film.kept", path=str(target))
+        return False
+    events.tell("film.started", path=str(target), frames=join.frames)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        write_film(join, aside)
+        aside.replace(target)
+        settle_folder(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+    facts = target.stat()
+    place = {"key": key, "path": str(target.absolute()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    manifest.note(mode, film=place)
+    events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=facts.st_size)
+    return True
+
+
+def _is_still(target: Path, known: dict[str, Any]) -> bool:
+    try:
+        facts = target.stat()
+    except FileNotFoundError:
+        return False
+    return (facts.st_size, facts.st_mtime_ns) == (known.get("bytes"), known.get("mtime_ns"))

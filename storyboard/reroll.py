@@ -1,0 +1,39 @@
+"""A scene made again with another seed, which is written into the story once its clip is there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from storyboard.edit import write_seed
+from storyboard.events import Events
+from storyboard.film import followers
+from storyboard.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class NewSeed:
+    """`scenes`: this one and what must follow; the story has the new seed already."""
+
+    story: Story
+    scene: str
+    seed: int
+    scenes: frozenset[str]
+
+    def writer(self, events: Events) -> Callable[[str], None]:
+        """Call with each scene whose clip is there: writes the seed down when it is this one's."""
+
+        def write(scene: str) -> None:
+            if scene == self.scene:
+                write_seed(self.story.path, self.scene, self.seed)
+                events.tell("seed.written", scene=scene, seed=self.seed, path=str(self.story.path))
+
+        return write
+
+
+def with_new_seed(story: Story, name: str, seed: int | None) -> NewSeed:
+    """seed: None draws one."""
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    scenes = tuple(replace(scene, seed=chosen) if scene.name == name else scene for scene in story.scenes)
+    return NewSeed(replace(story, scenes=scenes), name, chosen, followers(story, name))

@@ -1,0 +1,166 @@
+"""The story file as its author writes it: every key, its type and its range; the JSON Schema comes from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from post.encode import Preset
+from scenes.wan.models import MODELS, RECIPES
+
+NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+SEED_MAX = 2**63 - 1  # the largest whole number TOML holds
+
+Text = Annotated[str, Field(min_length=1)]
+Strength = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
+Cfg = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
+Frames = Annotated[int, Field(ge=1, le=2001)]
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LoraTable(Table):
+    """A LoRA and its strengths on the two experts."""
+
+    file: Text | None = Field(default=None, description="LoRA file, beside the story or in a weights folder")
+    high_file: Text | None = Field(default=None, description="for the high-noise expert, where the two differ")
+    low_file: Text | None = Field(default=None, description="for the low-noise expert, where the two differ")
+    high: Strength = Field(default=1.0, description="strength on the high-noise expert")
+    low: Strength = Field(default=1.0, description="strength on the low-noise expert")
+
+
+class ModelFiles(Table):
+    """Weights named file by file."""
+
+    high: Text = Field(description="high-noise expert")
+    low: Text = Field(description="low-noise expert")
+    vae: Text | None = None
+    text_encoder: Text | None = None
+
+
+class SplitCfg(Table):
+    high: Cfg = 1.0
+    low: Cfg = 1.0
+
+
+class RecipeTable(Table):
+    """How frames are sampled."""
+
+    sampler: Literal["uni_pc", "euler", "lcm", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde"] = "uni_pc"
+    scheduler: Literal["simple", "beta", "normal"] | None = None
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    sigmas: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] | None = Field(
+        default=None, description="instead of scheduler, steps and shift: falling, from 1.0"
+    )
+    cfg: Cfg | SplitCfg | list[Cfg] = Field(default=1.0, description="one number, high and low, or one a step")
+    boundary: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="sigma at which the low-noise expert takes over (A14B: 0.9)"
+    )
+    high_steps: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="instead of boundary: steps on the high-noise expert"
+    )
+    loras: list[LoraTable] = Field(default=[], description="acceleration LoRAs of this recipe")
+
+
+class SceneLook(Table):
+    """What a scene takes from [look] and may have otherwise."""
+
+    recipe: Text | None = Field(default=None, description="how it is sampled", examples=list(RECIPES))
+    seconds: Seconds | None = Field(default=None, description="length; taken to 4n+1 frames at the model's rate")
+    frames: Frames | None = Field(default=None, description="length in frames; taken to 4n+1, at least 5")
+    seed: Seed | None = Field(
+        default=None, description="noise seed; a scene without one derives it from this and its name"
+    )
+    style: str | None = Field(default=None, description="joins every prompt")
+    camera: str | None = Field(
+        default=None, description="draft: moves the camera; WAN: joins the prompt", examples=["push in"]
+    )
+    caption: bool | None = Field(default=None, description="draft: name and prompt are shown in the picture")
+    fit: Literal["cover", "contain"] | None = Field(
+        default=None, description="cover crops a picture to the size, contain pads"
+    )
+    background: str | None = Field(
+        default=None, description="colour under transparent pictures and around contained ones"
+    )
+    negative_prompt: str | None = Field(default=None, description="what to keep out")
+    avoid: list[str] | None = Field(default=None, description="named negative presets, joined to the negative prompt")
+    loras: list[LoraTable] | None = Field(default=None, description="LoRAs of every scene")
+
+
+class Look(SceneLook):
+    """What every scene starts from."""
+
+    model: Text | ModelFiles = Field(
+        default="wan2.2-i2v-a14b", description="a model, a folder or files", examples=list(MODELS)
+    )
+    precision: Literal["fp8", "fp16-accumulate"] | None = Field(
+        default=None, description="default: weights as they are"
+    )
+    vae: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the VAE")
+    size: str = Field(default="832x480", description='width x height, or "auto": the first picture\'s aspect')
+    fps: Annotated[int, Field(ge=1, le=120)] | None = Field(default=None, description="rate the clips play at")
+
+
+class SceneTable(SceneLook):
+    """One clip."""
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=80, description="unique; letters, digits, - and _")
+    prompt: Text = Field(description="what happens in the clip")
+    image: Text | None = Field(default=None, description="opens on this picture")
+    after: Text | None = Field(
+        default=None, description="opens on the last frame of that scene; default: the scene above"
+    )
+    end_image: Text | None = Field(default=None, description="ends on this picture (first-last-frame)")
+    end_on: Text | None = Field(default=None, description="ends on that scene's opening picture: a join, a loop")
+
+
+class UpscaleTable(Table):
+    model: Text = Field(default="realesrgan-x4plus", description="an upscaler, lanczos, none, or a weights file")
+    size: str | None = Field(default=None, description="width x height of the film; crops, never stretches")
+    scale: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)] | None = Field(
+        default=None, description="default 2"
+    )
+    short_side: Annotated[int, Field(ge=16, le=8192)] | None = Field(default=None, description="as in 1080 for 1080p")
+
+
+class InterpolateTable(Table):
+    model: Literal["rife", "rife-4.6", "rife-4.7", "rife-4.26", "flow", "none"] = "rife"
+    factor: Annotated[int, Field(ge=1, le=8)] = 2
+
+
+class EncodeTable(Table):
+    codec: Literal["h264", "hevc"] = "h264"
+    crf: Annotated[float, Field(ge=0, le=51, allow_inf_nan=False)] = 16
+    preset: Preset = "medium"
+
+
+class FinishTable(Table):
+    """What every clip goes through on its way into the film."""
+
+    upscale: UpscaleTable = UpscaleTable()
+    interpolate: InterpolateTable = InterpolateTable()
+    encode: EncodeTable = EncodeTable()
+    soundtrack: Text | None = Field(default=None, description="wav, mp3, flac: trimmed to the film, faded at its end")
+    film: Text | None = Field(default=None, description="the film's file; default out/<story file's name>.mp4")
+
+
+class StoryTable(Table):
+    """A story: scenes become clips, clips become a film."""
+
+    title: str = Field(default="", description="the film's title")
+    look: Look = Look()
+    scene: list[SceneTable] = Field(min_length=1, description="the scenes, in play order")
+    finish: FinishTable = FinishTable()
+    recipe: dict[str, RecipeTable] = Field(default={}, description="recipes of this story, by name")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of story files, for editors."""
+    schema = StoryTable.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "story.schema.json", **schema}

@@ -1,0 +1,232 @@
+"""A story: what its author wrote, with every default and override worked out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from scenes.footage import Size
+from scenes.wan.models import WanModel
+from storyboard.mistakes import Mistake, Place, Places, StoryError
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Opens on the last frame of that scene."""
+
+    scene: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Ends on the picture that scene opens on."""
+
+    scene: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA as a story names it; high and low are strengths on the two experts."""
+
+    high_file: str
+    low_file: str
+    high: float
+    low: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """A recipe written in a story; cfg has one number a step, or one for each expert. None: as the model has it."""
+
+    sampler: str
+    scheduler: str | None
+    steps: int
+    shift: float | None
+    sigmas: tuple[float, ...] | None
+    cfg: tuple[float, ...]
+    boundary: float | None
+    high_steps: int | None
+    loras: tuple[LoraUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that."""
+
+    name: str
+    prompt: str
+    negative_prompt: str
+    opens_on: Path | After
+    ends_on: Path | Opening | None
+    seed: int
+    frames: int
+    asked_frames: float
+    camera: str | None
+    caption: bool
+    fit: str
+    background: Colour
+    recipe: str
+    loras: tuple[LoraUse, ...]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Scenes named by this one."""
+        named = [self.opens_on, self.ends_on]
+        return tuple(link.scene for link in named if isinstance(link, After | Opening))
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """How clips are finished. `size` is the film's."""
+
+    upscaler: str
+    size: Size
+    interpolator: str
+    factor: int
+    codec: str
+    crf: float
+    preset: str
+    soundtrack: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """`folder` is where its paths start; `film` where the film goes."""
+
+    path: Path
+    title: str
+    model: WanModel
+    weights: str | tuple[tuple[str, str], ...]
+    precision: str | None
+    vae: str
+    size: Size
+    fps: Fraction
+    scenes: tuple[Scene, ...]
+    recipes: tuple[tuple[str, Sampling], ...]
+    finishing: Finishing
+    film: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def scene(self, name: str) -> Scene:
+        return next(scene for scene in self.scenes if scene.name == name)
+
+    def lead(self, index: int) -> str | None:
+        """The scene played just before scene `index`, where that one is chained to it."""
+        before = self.scenes[index - 1].name if index else None
+        return before if before is not None and self.scenes[index].opens_on == After(before) else None
+
+
+def needs(scenes: Mapping[str, Scene]) -> dict[str, set[str]]:
+    """For each scene, the scenes whose clips must be there before it can be drawn.
+
+    Ending on another's opening picture needs whatever that opening comes from: the scene it opens after.
+    """
+    wanted: dict[str, set[str]] = {name: set() for name in scenes}
+    for name, scene in scenes.items():
+        if isinstance(scene.opens_on, After):
+            wanted[name].add(scene.opens_on.scene)
+        if isinstance(scene.ends_on, Opening) and scene.ends_on.scene in scenes:
+            source = scenes[scene.ends_on.scene].opens_on
+            if isinstance(source, After):
+                wanted[name].add(source.scene)
+    return wanted
+
+
+def ring(scenes: Mapping[str, Scene]) -> list[str]:
+    """Scenes that wait for each other in a ring, first one repeated at the end; empty where there is none."""
+    try:
+        TopologicalSorter(needs(scenes)).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def read_story(path: Path) -> Story:
+    """The story in a file. Raises StoryError with every mistake in it."""
+    name = str(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        hint = ": make one with `storyboard init`" if not path.parent.is_dir() else _siblings(path)
+        raise StoryError([Mistake(f"there is no such file{hint}", name)]) from None
+    except IsADirectoryError:
+        raise StoryError([Mistake("is a folder: name the story file in it", name)]) from None
+    except OSError as error:
+        raise StoryError([Mistake(f"cannot be read: {error.strerror}", name)]) from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise StoryError([Mistake("is not UTF-8 text: save it as UTF-8", name, line, 1)]) from None
+    places = Places(text)
+    try:
+        data = tomllib.loads(text.replace("\r\n", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        raise StoryError([_syntax_mistake(error, name, places)]) from None
+    except RecursionError:
+        raise StoryError([Mistake("is nested too deep to be a story", name)]) from None
+    return _resolve(data, path, places, confined=False)
+
+
+def read_story_data(data: Mapping[str, Any], path: Path) -> Story:
+    """A story from a dict, as if it lay at `path`; its paths may not leave that folder. Raises StoryError."""
+    return _resolve(dict(data), path, None, confined=True)
+
+
+def _resolve(data: dict[str, Any], path: Path, places: Places | None, *, confined: bool) -> Story:
+    from storyboard.resolve import resolve
+
+    found: list[tuple[Place, str]] = []
+    story = resolve(data, path, found, confined=confined)
+    if story is None or found:
+        raise StoryError([_placed(place, message, str(path), data, places) for place, message in found])
+    return story
+
+
+def _placed(place: Place, message: str, file: str, data: dict[str, Any], places: Places | None) -> Mistake:
+    scene: str | None = None
+    match place:
+        case ("scene", int(index), *_):
+            scene = _scene_name(data, index)
+        case _:
+            pass
+    if places is None:
+        key = ".".join(map(str, place))
+        return Mistake(f"{key}: {message}" if key else message, file, scene=scene)
+    line, column, width, source = places.find(place)
+    return Mistake(message, file, line, column, scene, source, width)
+
+
+def _scene_name(data: dict[str, Any], index: int) -> str | None:
+    try:
+        name: object = data["scene"][index]["name"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _syntax_mistake(error: tomllib.TOMLDecodeError, file: str, places: Places) -> Mistake:
+    import re
+
+    text = str(error)
+    at = re.search(r" \(at line (\d+), column (\d+)\)$", text)
+    if at is None:  # "(at end of document)"
+        line, column, width, source = places.at(10**9, 10**9)
+        column = len(source) + 1
+    else:
+        line, column, width, source = places.at(int(at[1]), int(at[2]))
+    return Mistake(f"is not TOML: {re.sub(r' [(]at .*[)]$', '', text)}", file, line, column, None, source, width)
+
+
+def _siblings(path: Path) -> str:
+    """A hint at the story files that are there."""
+    there = sorted(p.name for p in path.parent.glob("*.toml"))
+    return f" (here: {', '.join(there[:5])})" if there else ": make one with `storyboard init`"
