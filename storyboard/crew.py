@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ class Crew(Protocol):
     def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
     def stop(self) -> None: ...
+    def close(self) -> None: ...
 
 
 def fitting(size: tuple[int, int], fit: str, background: Colour) -> str:
@@ -70,13 +70,11 @@ class LocalCrew:
 
     def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
         key = digest(shot)
-        if anew:
-            moved = self._store.set_aside(self._store.home(CLIPS, key), "takes")
-            self.takes += [(scene, moved)] if moved else []
-        elif home := self._found(CLIPS, key, scene):
+        home = None if anew else self._found(CLIPS, key, scene)
+        if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
             return _done(load_clip(home))
-        return self._camera.submit(self._shoot, scene, shot, key)
+        return self._camera.submit(self._shoot, scene, shot, key, anew)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
@@ -92,7 +90,7 @@ class LocalCrew:
             self._events.tell("damaged", scene=scene, path=str(error.path), what=error.what)
         return home
 
-    def _shoot(self, scene: str, shot: Shot, key: str) -> Clip:
+    def _shoot(self, scene: str, shot: Shot, key: str, anew: bool) -> Clip:
         self._heed()
         started = time.monotonic()
         self._events.tell("scene.started", scene=scene, key=key, frames=shot.frames)
@@ -105,13 +103,15 @@ class LocalCrew:
             made = {**self._studio.made, "storyboard": version("storyboard")}
             write_clip(frames, into, shot.renderer.fps, shot.frames, made)
 
-        clip = load_clip(_explained(lambda: self._store.keep(CLIPS, shot, make)))
-        if not self._store.still(clip.last.digest).path.is_file():
-            still = self._store.still(clip.last.digest)
-            still.path.parent.mkdir(parents=True, exist_ok=True)
-            aside = still.path.with_suffix(f".{threading.get_ident()}.tmp")
-            shutil.copyfile(clip.last.path, aside)
-            aside.replace(still.path)
+        def kept() -> Path:
+            if not anew:
+                return self._store.keep(CLIPS, shot, make)
+            home, take = self._store.remake(CLIPS, shot, make)
+            self.takes += [(scene, take)] if take else []
+            return home
+
+        clip = load_clip(_explained(kept))
+        self._store.copy_still(clip.last)
         self._events.tell("scene.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
         return clip
 
@@ -151,6 +151,7 @@ class LocalCrew:
         self.close()
 
     def close(self) -> None:
+        """Let what is under way end, drop what waits, and free the studio."""
         self._camera.shutdown(wait=True, cancel_futures=True)
         self._finishing.shutdown(wait=True, cancel_futures=True)
         if self._studio is not None:
@@ -168,10 +169,10 @@ def _explained(work: Callable[[], T]) -> T:
     """The work, with a full disk or memory told in a person's words."""
     try:
         return work()
-    except (OSError, MemoryError) as error:
-        if isinstance(error, MemoryError):
-            raise MachineLacks(f"memory ran out ({error}): close something, or make the film smaller") from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except MemoryError as error:
+        raise MachineLacks(f"memory ran out ({error}): close something, or make the film smaller") from error
+    except Exception as error:  # FFmpeg's errors carry an errno and are not all OSErrors
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise MachineLacks(
                 "the disk is full; what was finished is kept. Free some space (`storyboard gc` drops "
                 "unused work, --store puts it elsewhere) and run the same command again"
@@ -233,6 +234,9 @@ class Rehearsal:
 
     def stop(self) -> None:
         """Nothing is under way."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def waits(shot: Shot) -> bool:

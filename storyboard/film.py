@@ -124,9 +124,13 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
                     reel.segments[name] = work
                     finish = finish_of(story, name, gear, reel.clips[name], shots[name].opening[-1])
                     wanted.on_segment(name, finish, work)
+    except SceneFailed:
+        crew.close()
+        raise
     except BaseException:
         crew.stop()
         raise
+    crew.close()
     return reel
 
 

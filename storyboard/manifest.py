@@ -54,20 +54,24 @@ class Manifest:
         only: set[str] | None = None,
     ) -> None:
         """Write down what changed, and nothing where nothing did. `only`: the scenes the story still has."""
-        new = {**self._mode(mode)}
-        if scene is not None and keys is not None:
-            new["scenes"] = {**new["scenes"], scene: {**new["scenes"].get(scene, {}), **keys}}
-        if scene is not None and take is not None:
-            new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
-        if film is not None:
-            new["film"] = film
-        if only is not None:
-            new["scenes"] = {name: entry for name, entry in new["scenes"].items() if name in only}
-        if new == self._mode(mode) and self.last_mode == mode:
+
+        def changed(part: dict[str, Any]) -> dict[str, Any]:
+            new = {**part}
+            if scene is not None and keys is not None:
+                new["scenes"] = {**new["scenes"], scene: {**new["scenes"].get(scene, {}), **keys}}
+            if scene is not None and take is not None:
+                new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
+            if film is not None:
+                new["film"] = film
+            if only is not None:
+                new["scenes"] = {name: entry for name, entry in new["scenes"].items() if name in only}
+            return new
+
+        if changed(self._mode(mode)) == self._mode(mode) and self.last_mode == mode:
             return
         with self._store.locked(f"story-{self._id}"):
-            self._facts = _read(self.path)
-            modes = {**self._facts.get("modes", {}), mode: new}
+            self._facts = _read(self.path)  # another run of this story may have written since
+            modes = {**self._facts.get("modes", {}), mode: changed(self._mode(mode))}
             self._facts = {"story": self._story, "last_mode": mode, "modes": modes}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             aside = self.path.with_suffix(f".{os.getpid()}.tmp")

@@ -54,18 +54,21 @@ class Memory:
 
     def _load(self) -> dict[str, list[str | int]]:
         if self._seen is None:
-            try:
-                self._seen = dict(json.loads(self._path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):
-                self._seen = {}
+            self._seen = self._read()
         return self._seen
 
+    def _read(self) -> dict[str, list[str | int]]:
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
     def save(self) -> None:
-        """Write down what is new; of two runs that save at once, the later one's stays."""
+        """Write down what is new, beside what other runs wrote."""
         with self._lock:
             if not self._changed or self._seen is None or not self._path.parent.is_dir():
                 return
-            newest = dict(list(self._seen.items())[-LIMIT:])
+            newest = dict(list({**self._read(), **self._seen}.items())[-LIMIT:])
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".remembered-")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(newest, file)

@@ -62,8 +62,9 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     story, crew, gear = rehearsed.story, rehearsed.crew, rehearsed.gear
     manifest = Manifest(store, story.path)
     planned = tuple(_scene(scene, rehearsed, store, manifest) for scene in story.scenes if scene.name in crew.shots)
-    frames = sum(finish.frames for finish in crew.finishes.values())
-    fps = story.fps * (gear.interpolate.factor if gear.interpolate else 1)
+    factor = gear.interpolate.factor if gear.interpolate else 1
+    source = sum(scene.frames - bool(story.lead(index)) for index, scene in enumerate(story.scenes))
+    frames, fps = source * factor, story.fps * factor
     size = story.finishing.size
     sure = sum(scene.state == RENDER for scene in planned)
     return Plan(

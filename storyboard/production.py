@@ -131,7 +131,6 @@ def produce(
 
     wanted = Wanted(options.scenes, options.anew, options.keep_going, on_clip, on_segment)
     reel = film(story, rehearsed.gear, crew, wanted)
-    crew.close()
     failed = {name: str(error) for name, error in reel.failed.items()}
     outcome = Outcome(made=crew.made, failed=failed, skipped=reel.skipped)
     segments = reel.complete(story) or _others(story, store, options, reel)
@@ -140,6 +139,7 @@ def produce(
         target = options.film or film_path(story, options.draft)
         outcome.film = target
         outcome.joined = _join(story, rehearsed.gear, segments, target, store, manifest, events)
+    events.tell("run.done", made=sorted(outcome.made), failed=failed or None, film=str(outcome.film or "") or None)
     return outcome
 
 

@@ -8,8 +8,7 @@
     stories/             what each story last resolved to (manifest.py)
     runs/<id>/events.jsonl
 
-Correctness rests on rename alone: two runs that make the same work both succeed, and the first one's stays. Locks only
-save making it twice, so a volume without working locks costs time, never a film.
+Correctness rests on rename alone: of two runs that make the same work both succeed, and the first one's stays.
 """
 
 from __future__ import annotations
@@ -18,21 +17,17 @@ import contextlib
 import json
 import os
 import shutil
-import socket
-import time
 import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from scenes.files import CLIP_FILE, FACTS_FILE, file_digest, read_still, settle, write_facts, write_still
 from scenes.footage import DamagedFile, Frame, Still, frame_digest
 from storyboard.identity import Json, digest, recipe
 from storyboard.memory import Memory
+from storyboard.sharing import alone, locked, using
 
-DAY = 24 * 3600
 FACTS = (FACTS_FILE, "segment.json")
 CLIPS, SEGMENTS = "clips", "segments"
 
@@ -47,6 +42,7 @@ class Store:
         self.root = root
         self.memory = Memory(root / "remembered.json")
         self.damaged: list[DamagedFile] = []
+        self._run = ""
 
     def home(self, shelf: str, key: str) -> Path:
         return self.root / shelf / key[:2] / key
@@ -90,55 +86,75 @@ class Store:
 
     def keep(self, shelf: str, work: Any, make: Make) -> Path:
         """The folder of a piece of work, made now if it was never made."""
-        plain = recipe(work)
         key = digest(work)
         found = self.find(shelf, key)
         if found is not None:
             return found
         with self.locked(key):
             # Another run may have made it while this one waited.
-            return self.find(shelf, key) or self._publish(shelf, key, plain, make)
+            return self.find(shelf, key) or self._publish(shelf, key, recipe(work), make)
 
-    def _publish(self, shelf: str, key: str, plain: Json, make: Make) -> Path:
+    def remake(self, shelf: str, work: Any, make: Make) -> tuple[Path, Path | None]:
+        """The work made anew, and where the one kept before now lies, moved aside once the new one is whole."""
+        key = digest(work)
+        take: list[Path | None] = [None]
+
+        def set_aside() -> None:
+            take[0] = self.set_aside(self.home(shelf, key), "takes") if self.home(shelf, key).is_dir() else None
+
+        with self.locked(key):
+            return self._publish(shelf, key, recipe(work), make, set_aside), take[0]
+
+    def _publish(
+        self, shelf: str, key: str, plain: Json, make: Make, before: Callable[[], None] = lambda: None
+    ) -> Path:
         home = self.home(shelf, key)
-        aside = self._aside(key)
-        try:
+        with self._aside(key) as aside:
             make(aside)
             write_facts(aside / "recipe.json", {"recipe": plain})
             settle(aside)
             home.parent.mkdir(parents=True, exist_ok=True)
+            before()
             try:
                 aside.rename(home)
             except OSError:
                 if not home.is_dir():  # else another machine was first, on a volume without locks: its work stands
                     raise
             settle_folder(home.parent)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        self.check(home)
         return home
 
-    def _aside(self, key: str) -> Path:
-        """A fresh folder in making/, on the same file system as its home; its name says whose it is."""
-        name = f"{key}~{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
-        folder = self.root / "making" / name
+    @contextlib.contextmanager
+    def _aside(self, key: str) -> Generator[Path]:
+        """A fresh folder on the same file system, gone when the block ends; its name says whose it is."""
+        folder = self.root / "making" / f"{key}~{self._run}~{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
-        return folder
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def keep_still(self, frame: Frame) -> Still:
         """A frame, kept by the digest of its pixels."""
         still = self.still(frame_digest(frame))
         if not still.path.is_file():
-            aside = self._aside(still.digest)
-            try:
+            with self._aside(still.digest) as aside:
                 write_still(frame, aside / "still.png")
-                settle(aside)
-                still.path.parent.mkdir(parents=True, exist_ok=True)
-                (aside / "still.png").replace(still.path)
-                settle_folder(still.path.parent)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                self._shelve(aside, still)
         return still
+
+    def copy_still(self, of: Still) -> None:
+        """A still that lies elsewhere (beside its clip), kept by its digest too: a recipe names stills by that."""
+        still = self.still(of.digest)
+        if not still.path.is_file():
+            with self._aside(still.digest) as aside:
+                shutil.copyfile(of.path, aside / "still.png")
+                self._shelve(aside, still)
+
+    def _shelve(self, aside: Path, still: Still) -> None:
+        settle(aside)
+        still.path.parent.mkdir(parents=True, exist_ok=True)
+        (aside / "still.png").replace(still.path)
+        settle_folder(still.path.parent)
 
     def still(self, of: str) -> Still:
         return Still(of, self.root / "stills" / of[:2] / f"{of}.png")
@@ -160,77 +176,21 @@ class Store:
                     raise
                 number += 1
 
-    @contextlib.contextmanager
-    def locked(self, name: str) -> Generator[None]:
-        """Hold a lock by name until the block ends, waiting for whoever holds it."""
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
-            yield
+    def locked(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return locked(self.root, name)
+
+    def alone(self) -> contextlib.AbstractContextManager[bool]:
+        return alone(self.root)
 
     @contextlib.contextmanager
     def in_use(self) -> Generator[None]:
-        """Mark the store as in use, so that gc waits; sweeps what killed runs left."""
-        users = self.root / "locks" / "users"
-        users.mkdir(parents=True, exist_ok=True)
-        mine = users / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
-        lock = FileLock(mine)
-        with self.locked("gc"):
-            lock.acquire()
-        try:
-            self.sweep()
-            yield
-        finally:
-            lock.release()
-            mine.unlink(missing_ok=True)
-            self.memory.save()
-
-    def sweep(self) -> None:
-        """Remove what dead runs were making: this machine's by their process, others' after a day."""
-        making = self.root / "making"
-        for folder in list(making.iterdir()) if making.is_dir() else []:
-            parts = folder.name.split("~")
-            if len(parts) == 4 and parts[1] == socket.gethostname():
-                dead = not _alive(int(parts[2]))
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    dead = time.time() - folder.stat().st_mtime > DAY
-                    if dead:
-                        shutil.rmtree(folder, ignore_errors=True)
-                continue
-            if dead:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def alone(self, wait_seconds: float = 0) -> Generator[bool]:
-        """Hold the store against new runs; gives False where a run is using it and did not end in time."""
-        with self.locked("gc"):
-            deadline = time.monotonic() + wait_seconds
-            while busy := self._busy():
-                if time.monotonic() >= deadline:
-                    break
-                time.sleep(0.2)
-            yield not busy
-
-    def _busy(self) -> bool:
-        users = self.root / "locks" / "users"
-        for path in list(users.iterdir()) if users.is_dir() else []:
+        """Mark the store as in use for as long as the block runs: gc waits, and other runs sweep nothing of this."""
+        with using(self.root) as self._run:
             try:
-                with FileLock(path, timeout=0):
-                    path.unlink(missing_ok=True)  # its run was killed
-            except Timeout:
-                return True
-        return False
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+                yield
+            finally:
+                self.memory.save()
+                self._run = ""
 
 
 def settle_folder(folder: Path) -> None:
