@@ -108,9 +108,20 @@ def load_clip(folder: Path) -> Clip:
 
 
 def read_span(span: Span) -> Frames:
-    """The frames of part of a clip, as they were written. Raises DamagedFile when they cannot all be had."""
+    """The frames of part of a clip, as they were written.
+
+    Raises:
+        DamagedFile: they cannot all be had; or, at the end of a span that ends its clip, the clip's are not those that
+            were drawn (a decoder conceals a flipped byte).
+    """
     path = span.clip.path / CLIP_FILE
-    yield from read_video(path, span.start, span.stop)
+    pixels = PixelDigest()
+    for index, frame in enumerate(read_video(path, 0, span.stop)):
+        pixels.add(frame)
+        if index >= span.start:
+            yield frame
+    if span.stop == span.clip.frames and pixels.hex() != span.clip.digest:
+        raise DamagedFile(path, "its frames are not those that were drawn")
 
 
 def read_video(path: Path, start: int, stop: int) -> Frames:

@@ -108,15 +108,21 @@ def main() -> None:
     app()
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("storyboard"))
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as of
-
-        print(of("storyboard"))
-        raise typer.Exit
+    """Options of storyboard itself."""
 
 
 @app.command()
@@ -312,6 +318,9 @@ def verify(story: StoryFile, draft: Draft = False, store: StoreFolder = None, as
     read = read_story(story)
     kept, _ = _store(read, store, None)
     findings = list(check(read, kept, _mode(read, kept, draft)))
+    if not any(finding.holds is not None for finding in findings):
+        _say("nothing is rendered yet: there is nothing to verify")
+        raise typer.Exit(FAILED)
     if as_json:
         _out([asdict(finding) for finding in findings])
     else:
@@ -319,9 +328,6 @@ def verify(story: StoryFile, draft: Draft = False, store: StoreFolder = None, as
             state = {True: "exact ", False: "BROKEN", None: "  -   "}[finding.holds]
             print(f"{state}  {finding.scene}: {finding.what}")
     if any(finding.holds is False for finding in findings):
-        raise typer.Exit(FAILED)
-    if not any(finding.holds for finding in findings):
-        _say("nothing is rendered yet: there is nothing to verify")
         raise typer.Exit(FAILED)
 
 

@@ -74,14 +74,14 @@ class LocalCrew:
         if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
             return _done(load_clip(home))
-        return self._camera.submit(self._shoot, scene, shot, key, anew)
+        return self._camera.submit(explained, lambda: self._shoot(scene, shot, key, anew))
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
         if home := self._found(SEGMENTS, key, scene):
             self._events.tell("segment.kept", scene=scene, key=key)
             return _done(load_segment(home))
-        return self._finishing.submit(self._finish, scene, finish, key)
+        return self._finishing.submit(explained, lambda: self._finish(scene, finish, key))
 
     def _found(self, shelf: str, key: str, scene: str) -> Path | None:
         home = self._store.find(shelf, key)
@@ -110,7 +110,7 @@ class LocalCrew:
             self.takes += [(scene, take)] if take else []
             return home
 
-        clip = load_clip(_explained(kept))
+        clip = load_clip(kept())
         self._store.copy_still(clip.last)
         self._events.tell("scene.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
         return clip
@@ -126,7 +126,7 @@ class LocalCrew:
             write_segment(finish, frames, into, made)
 
         try:
-            home = _explained(lambda: self._store.keep(SEGMENTS, finish, make))
+            home = self._store.keep(SEGMENTS, finish, make)
         except DamagedFile as error:
             self._store.set_aside(finish.span.clip.path, "damaged")
             raise DamagedFile(error.path, f"{error.what}; it was set aside, the next render makes it anew") from error
@@ -165,7 +165,7 @@ def _done(value: T) -> Future[T]:
     return future
 
 
-def _explained(work: Callable[[], T]) -> T:
+def explained(work: Callable[[], T]) -> T:
     """The work, with a full disk or memory told in a person's words."""
     try:
         return work()

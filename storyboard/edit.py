@@ -3,69 +3,78 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from pathlib import Path
 
-import tomlkit
-
-from storyboard.mistakes import Mistake, Places, StoryError
+from storyboard.mistakes import Mistake, Places, StoryError, Written
 
 
 def write_seed(path: Path, scene: str, seed: int) -> None:
-    """Give a scene its seed, in the file as it is now. Raises StoryError when the scene is no longer in it."""
-    text = path.read_bytes().decode("utf-8")
-    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    """Give a scene its seed, in the file as it is now. Raises StoryError when that cannot be done."""
     try:
+        text = path.read_bytes().decode("utf-8")
+        mark = "\ufeff" if text.startswith("\ufeff") else ""
         _replace(path, mark + with_seed(text.removeprefix(mark), scene, seed))
-    except (KeyError, ValueError) as error:
-        what = f'scene "{scene}" cannot be found in it any more: its new seed, {seed}, was not written'
-        raise StoryError([Mistake(what, str(path))]) from error
+    except OSError as error:
+        raise _unwritten(path, scene, seed, f"the file cannot be written ({error.strerror})") from error
+    except (KeyError, ValueError, RecursionError) as error:
+        raise _unwritten(path, scene, seed, "the scene cannot be found in the file any more") from error
+
+
+def _unwritten(path: Path, scene: str, seed: int, why: str) -> StoryError:
+    return StoryError([Mistake(f"its new seed, {seed}, was not written: {why}", str(path), scene=scene)])
 
 
 def with_seed(text: str, scene: str, seed: int) -> str:
-    """The story's text with that scene's seed.
+    """The story's text with that scene's seed; nothing else in it changes.
 
     Raises:
         KeyError: it has no such scene.
         ValueError: it is no TOML.
     """
-    names = [str(table.get("name")) for table in _scenes(text)]
-    if scene not in names:
+    tables = _tables(text)
+    index = next((i for i, table in enumerate(tables["scene"]) if table.get("name") == scene), None)
+    if index is None:
         raise KeyError(scene)
-    index = names.index(scene)
-    if "seed" not in _scenes(text)[index]:
-        inserted = _inserted(text, index, seed)
-        if inserted is not None:
-            return inserted
-    document = tomlkit.parse(text)
-    document["scene"][index]["seed"] = seed  # type: ignore[index]  # tomlkit types every item alike
-    return tomlkit.dumps(document)
+    changed = _changed(text, index, seed)
+    tables["scene"][index]["seed"] = seed
+    if _tables(changed) != tables:
+        raise ValueError("the text is not what its grammar makes of it")
+    return changed
 
 
-def _inserted(text: str, index: int, seed: int) -> str | None:
-    """The seed on a line of its own under the name, where the name has a line of its own.
-
-    tomlkit would append it to the scene's table, which in TOML ends with the comments above the next scene.
-    """
-    line = Places(text).find(("scene", index, "name"))[0]
-    lines = text.splitlines(keepends=True)
-    named = re.match(r"(\s*)name\s*=.*?(\r?\n|$)", lines[line - 1])
-    if named is None:
-        return None
-    ending = named[2] or "\n"
-    before = lines[line - 1] if named[2] else lines[line - 1] + ending
-    lines[line - 1 : line] = [before, f"{named[1]}seed = {seed}{ending}"]
-    changed = "".join(lines)
-    wanted = [table | {"seed": seed} if i == index else table for i, table in enumerate(_scenes(text))]
-    try:
-        return changed if _scenes(changed) == wanted else None
-    except ValueError:
-        return None
+def _changed(text: str, index: int, seed: int) -> str:
+    places = Places(text)
+    source = text.encode()
+    old = places.written(("scene", index, "seed"))
+    if old is not None and old.value is not None:
+        start, stop, new = old.value.start_byte, old.value.end_byte, str(seed)
+    else:
+        named = places.written(("scene", index, "name"))
+        if named is None or named.value is None:
+            raise ValueError("the scene's name cannot be found")
+        start, new = _after_name(source, named, seed)
+        stop = start
+    return (source[:start] + new.encode() + source[stop:]).decode()
 
 
-def _scenes(text: str) -> list[dict[str, object]]:
-    return tomllib.loads(text.replace("\r\n", "\n")).get("scene", [])
+def _after_name(source: bytes, named: Written, seed: int) -> tuple[int, str]:
+    """Where a seed is inserted and how: on a line of its own under the name's, or next to it in an inline table."""
+    assert named.value is not None  # the caller looked
+    equals = source[named.key.end_byte : named.value.start_byte].decode()
+    end = named.value.end_byte
+    pair = named.key.parent
+    if pair is None or pair.parent is None or pair.parent.type == "inline_table":
+        return end, f", seed{equals}{seed}"
+    indent = source[source.rfind(b"\n", 0, named.key.start_byte) + 1 : named.key.start_byte].decode()
+    stop = source.find(b"\n", end)
+    stop = len(source) if stop < 0 else stop
+    newline = "\r\n" if b"\r\n" in source else "\n"
+    return stop - source[:stop].endswith(b"\r"), f"{newline}{indent}seed{equals}{seed}"
+
+
+def _tables(text: str) -> dict[str, list[dict[str, object]]]:
+    return {"scene": [], **tomllib.loads(text)}
 
 
 def _replace(path: Path, text: str) -> None:
@@ -73,7 +82,10 @@ def _replace(path: Path, text: str) -> None:
     target = path.resolve()  # a link stays a link
     aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        aside.write_bytes(text.encode("utf-8"))
+        with aside.open("wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
         aside.chmod(target.stat().st_mode)
         aside.replace(target)
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str | int, ...]
 """Keys and indexes from the top of the story to a value: ("scene", 2, "prompt")."""
+
+SHOWN = 160  # characters of a longer line that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,13 @@ class Mistake:
     def __str__(self) -> str:
         at = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         who = f'scene "{self.scene}": ' if self.scene else ""
-        head = f"{at}: {who}{self.message}"
+        head = _plain(f"{at}: {who}{self.message}")
         if not self.line:
             return head
-        indent = "".join(c if c == "\t" else " " * _columns(c) for c in self.source[: self.column - 1])
-        carets = "^" * max(1, sum(_columns(c) for c in self.source[self.column - 1 :][: self.width]))
-        return f"{head}\n{self.line:>5} | {self.source}\n      | {indent}{carets}"
+        source, column = _window(self.source, self.column)
+        indent = "".join(c if c == "\t" else " " * _columns(c) for c in source[: column - 1])
+        carets = "^" * max(1, sum(_columns(c) for c in source[column - 1 :][: self.width]))
+        return f"{head}\n{self.line:>5} | {_plain(source, tabs=True)}".rstrip() + f"\n      | {indent}{carets}"
 
 
 class StoryError(Exception):
@@ -46,34 +50,63 @@ class StoryError(Exception):
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
+def _plain(text: str, *, tabs: bool = False) -> str:
+    """Text that cannot move a terminal's cursor: control characters as their pictures."""
+    return "".join(c if c == "\t" and tabs else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    if character < " ":
+        return chr(0x2400 + ord(character))
+    return "\ufffd" if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character
+
+
 def _columns(character: str) -> int:
-    """Terminal cells a character takes: east Asian wide ones take two."""
+    """Terminal cells a character takes: east Asian wide ones take two, combining ones none."""
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _window(source: str, column: int) -> tuple[str, int]:
+    """The part of a long line around a column, and the column in it."""
+    if len(source) <= SHOWN:
+        return source, column
+    start = max(0, min(column - SHOWN // 4, len(source) - SHOWN))
+    before, after = "…" if start else "", "…" if start + SHOWN < len(source) else ""
+    return f"{before}{source[start : start + SHOWN]}{after}", column - start + len(before)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' (did you mean "prompt"?)', or nothing where no known word is near."""
-    near = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    folded = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f' (did you mean "{folded[near[0]]}"?)' if near else ""
 
 
 class Places:
     """Where each key of a TOML text stands."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._source = text.encode()
         self._lines = text.split("\n")
-        self._spans: dict[Place, tuple[int, int, int]] | None = None
+        self._nodes: dict[Place, Written] | None = None
 
     def find(self, place: Place) -> tuple[int, int, int, str]:
         """Line, column (from 1), width and source line of a value, or of the nearest thing around it."""
-        if self._spans is None:
-            self._spans = _spans(self._text)
         for length in range(len(place), 0, -1):
-            if place[:length] in self._spans:
-                line, column, width = self._spans[place[:length]]
+            written = self.written(place[:length])
+            if written is not None:
+                line, column, width = _span(written.key, self._source)
                 return line, column, width, self._line(line)
         return 1, 1, 1, self._line(1)
+
+    def written(self, place: Place) -> Written | None:
+        if self._nodes is None:
+            self._nodes = {}
+            for found, written in _walk(self._source):
+                self._nodes.setdefault(found, written)
+        return self._nodes.get(place)
 
     def at(self, line: int, column: int) -> tuple[int, int, int, str]:
         line = min(max(1, line), len(self._lines))
@@ -83,66 +116,81 @@ class Places:
         return self._lines[line - 1].rstrip("\r")
 
 
-def _spans(text: str) -> dict[Place, tuple[int, int, int]]:
-    """Line, column and width of every key and array item, by place."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A key in the text and its value; the value alone where it is an item of a list, the key alone of a heading."""
+
+    key: Node
+    value: Node | None = None
+
+
+def _walk(source: bytes) -> Iterator[tuple[Place, Written]]:
+    """Every key and array item, by place."""
     import tree_sitter
     import tree_sitter_toml
 
-    source = text.encode()
     tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language())).parse(source)
-    spans: dict[Place, tuple[int, int, int]] = {}
     counts: dict[Place, int] = {}
     for node in tree.root_node.children:
         if node.type == "pair":
-            _pair(node, (), spans, source)
+            yield from _pair(node, ())
         elif node.type in ("table", "table_array_element"):
-            _table(node, spans, counts, source)
-    return spans
+            yield from _table(node, counts)
 
 
-def _table(node: Node, spans: dict[Place, tuple[int, int, int]], counts: dict[Place, int], source: bytes) -> None:
-    head = next(c for c in node.children if c.type.endswith("key"))
+def _table(node: Node, counts: dict[Place, int]) -> Iterator[tuple[Place, Written]]:
+    head = next((child for child in node.children if child.type.endswith("key")), None)
+    if head is None:
+        return
     place: Place = ()
     for part in _key(head):
+        if place in counts:
+            place = (*place, counts[place] - 1)  # [scene.x] and [[scene.x]] speak of the last [[scene]]
         place = (*place, part)
-        if place in counts and node.type == "table":
-            place = (*place, counts[place] - 1)  # [scene.x] speaks of the last [[scene]]
     if node.type == "table_array_element":
         counts[place] = counts.get(place, 0) + 1
-        spans.setdefault(place, _span(head, source))
+        yield place, Written(head)
         place = (*place, counts[place] - 1)
-    spans.setdefault(place, _span(head, source))
+    yield place, Written(head)
     for child in node.children:
         if child.type == "pair":
-            _pair(child, place, spans, source)
+            yield from _pair(child, place)
 
 
-def _pair(node: Node, around: Place, spans: dict[Place, tuple[int, int, int]], source: bytes) -> None:
-    key, value = node.children[0], node.children[-1]
+def _pair(node: Node, around: Place) -> Iterator[tuple[Place, Written]]:
+    if len(node.children) < 3:
+        return
+    key, _, value = node.children[:3]  # then perhaps a comment
     place = around
-    for part in _key(key):
+    parts = _key(key)
+    for count, part in enumerate(parts, 1):
         place = (*place, part)
-        spans.setdefault(place, _span(key, source))
-    _value(value, place, spans, source)
+        yield place, Written(key, value if count == len(parts) else None)
+    yield from _value(value, place)
 
 
-def _value(node: Node, place: Place, spans: dict[Place, tuple[int, int, int]], source: bytes) -> None:
+def _value(node: Node, place: Place) -> Iterator[tuple[Place, Written]]:
     if node.type == "inline_table":
         for child in node.children:
             if child.type == "pair":
-                _pair(child, place, spans, source)
+                yield from _pair(child, place)
     elif node.type == "array":
         items = [c for c in node.children if c.is_named and c.type != "comment"]
         for index, item in enumerate(items):
-            spans[*place, index] = _span(item, source)
-            _value(item, (*place, index), spans, source)
+            yield (*place, index), Written(item, item)
+            yield from _value(item, (*place, index))
 
 
 def _key(node: Node) -> tuple[str, ...]:
     if node.type == "dotted_key":
         return tuple(part for child in node.children if child.is_named for part in _key(child))
     text = (node.text or b"").decode()
-    return (text[1:-1] if node.type == "quoted_key" else text,)
+    if node.type != "quoted_key":
+        return (text,)
+    try:
+        return tuple(tomllib.loads(f"{text} = 0"))  # its escapes
+    except ValueError:
+        return (text[1:-1],)
 
 
 def _span(node: Node, source: bytes) -> tuple[int, int, int]:
@@ -151,4 +199,4 @@ def _span(node: Node, source: bytes) -> tuple[int, int, int]:
     line_start = node.start_byte - start.column
     column = len(source[line_start : node.start_byte].decode())
     stop = node.end_byte if end.row == start.row else source.find(b"\n", node.start_byte)
-    return start.row + 1, column + 1, len(source[node.start_byte : stop].decode())
+    return start.row + 1, column + 1, len(source[node.start_byte : stop].decode().rstrip("\r"))

@@ -16,7 +16,7 @@ from post.join import About, Join, write_film
 from post.sound import Soundtrack
 from scenes.footage import Clip
 from scenes.shot import Machine, MachineLacks, Shot
-from storyboard.crew import LocalCrew, Rehearsal
+from storyboard.crew import LocalCrew, Rehearsal, explained
 from storyboard.events import Events
 from storyboard.film import Reel, Wanted, film
 from storyboard.gear import Gear, gear_for
@@ -127,7 +127,7 @@ def produce(
 
     def on_segment(scene: str, finish: Finish, segment: Segment) -> None:
         manifest.note(mode, scene=scene, keys={"segment": digest(finish)})
-        deliver(segment.path, out_path(story, scene, options.draft))
+        explained(lambda: deliver(segment.path, out_path(story, scene, options.draft)))
 
     wanted = Wanted(options.scenes, options.anew, options.keep_going, on_clip, on_segment)
     reel = film(story, rehearsed.gear, crew, wanted)
@@ -138,7 +138,7 @@ def produce(
     if segments is not None:
         target = options.film or film_path(story, options.draft)
         outcome.film = target
-        outcome.joined = _join(story, rehearsed.gear, segments, target, store, manifest, events)
+        outcome.joined = explained(lambda: _join(story, rehearsed.gear, segments, target, store, manifest, events))
     events.tell("run.done", made=sorted(outcome.made), failed=failed or None, film=str(outcome.film or "") or None)
     return outcome
 

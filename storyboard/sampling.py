@@ -24,7 +24,7 @@ def sampling(recipe: RecipeTable, place: Place, model: WanModel, complain: Compl
     if model.experts == 1:
         _check_one_expert(recipe, place, model, complain)
     if isinstance(recipe.cfg, list) and len(recipe.cfg) != steps:
-        complain((*place, "cfg"), f"cfg lists {len(recipe.cfg)} numbers for {steps} steps")
+        complain((*place, "cfg"), f"cfg lists {len(recipe.cfg)} numbers for {steps} steps: one a step, or one for all")
     match recipe.cfg:
         case SplitCfg():
             cfg = (recipe.cfg.high, recipe.cfg.low)
@@ -41,7 +41,7 @@ def sampling(recipe: RecipeTable, place: Place, model: WanModel, complain: Compl
         cfg=cfg,
         boundary=recipe.boundary,
         high_steps=recipe.high_steps,
-        loras=loras_used(recipe.loras, (*place, "loras"), complain),
+        loras=loras_used(recipe.loras, (*place, "loras"), model, complain),
     )
 
 
@@ -50,7 +50,7 @@ def _check_schedule(recipe: RecipeTable, place: Place, complain: Complain) -> No
         return
     for key in ("scheduler", "steps", "shift"):
         if getattr(recipe, key) is not None:
-            complain((*place, key), f"sigmas stand instead of scheduler, steps and shift: drop {key}")
+            complain((*place, key), f"sigmas stand instead of scheduler, steps and shift: drop {key}, or the sigmas")
     if len(recipe.sigmas) < 2:
         complain((*place, "sigmas"), "sigmas needs at least two numbers: each step goes from one to the next")
     elif any(a <= b for a, b in zip(recipe.sigmas, recipe.sigmas[1:], strict=False)):
@@ -63,20 +63,19 @@ def _check_one_expert(recipe: RecipeTable, place: Place, model: WanModel, compla
             complain((*place, key), f"{model.name} has one expert: drop {key}")
     if isinstance(recipe.cfg, SplitCfg):
         complain((*place, "cfg"), f"{model.name} has one expert: give cfg one number, not high and low")
-    for index, lora in enumerate(recipe.loras):
-        split = {"high", "low", "high_file", "low_file"} & lora.model_fields_set
-        if split - {"high"}:
-            complain((*place, "loras", index), f"{model.name} has one expert: name file and high (its strength) only")
 
 
-def loras_used(loras: Sequence[LoraTable], place: Place, complain: Complain) -> tuple[LoraUse, ...]:
+def loras_used(loras: Sequence[LoraTable], place: Place, model: WanModel, complain: Complain) -> tuple[LoraUse, ...]:
+    """LoRAs with their files and strengths on both experts; those that name no file are complained of."""
     used: list[LoraUse] = []
     for index, lora in enumerate(loras):
         at = (*place, index)
         if lora.file is not None and (lora.high_file or lora.low_file):
-            complain(at, "file stands for both experts: drop it, or high_file and low_file")
+            complain(at, "file is for both experts: drop it, or drop high_file and low_file")
         elif lora.file is None and not (lora.high_file or lora.low_file):
-            complain(at, 'a LoRA needs "file", or "high_file" and "low_file"')
+            complain(at, 'a LoRA needs file = "...", or high_file and low_file')
+        elif model.experts == 1 and {"low", "high_file", "low_file"} & lora.model_fields_set:
+            complain(at, f"{model.name} has one expert: name file and high (its strength) only")
         high, low = lora.high_file or lora.file or "", lora.low_file or lora.file or ""
         used.append(LoraUse(high, low, lora.high if high else 0.0, lora.low if low else 0.0))
     return tuple(used)

@@ -1,0 +1,5 @@
+"""python -m storyboard"""
+
+from storyboard.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""The files that a story names: where they are, whether it may have them, and what is complained of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scenes.footage import Size
+from scenes.picture import PictureError, picture_size
+from storyboard.complaints import written
+from storyboard.mistakes import Place, did_you_mean
+
+
+@dataclass
+class Reading:
+    """Where a story's paths start, whether they must stay there, and the mistakes found so far.
+
+    `unsure`: places that were wrong and are read as if they had been left out.
+    """
+
+    folder: Path
+    confined: bool
+    found: list[tuple[Place, str]]
+    unsure: tuple[Place, ...] = ()
+    sizes: dict[Path, Size | None] = field(default_factory=dict[Path, "Size | None"])
+
+    def complain(self, place: Place, message: str) -> None:
+        """Once: what [look] says wrongly is met in every scene. What may follow from another mistake is not said."""
+        consequence = any(unsure[: len(place)] == place for unsure in self.unsure)
+        if not consequence and (place, message) not in self.found:
+            self.found.append((place, message))
+
+    def path(self, place: Place, name: str) -> Path | None:
+        """A path as the author wrote it, from the story's folder; None after complaining."""
+        said = f"{place[-1]} = {written(name)}"
+        try:
+            path = self.folder / (name if self.confined else Path(name).expanduser())
+            if "\0" in name:
+                self.complain(place, f"{said} holds a NUL character, which no path can")
+            elif self.confined and not path.resolve().is_relative_to(self.folder.resolve()):
+                self.complain(place, f"{said} leads outside the story's folder: name a file in it")
+            else:
+                return path
+        except RuntimeError:  # no such user, or links in a ring
+            self.complain(place, f"{said} leads nowhere: write the whole path")
+        except (OSError, ValueError) as error:
+            self.complain(place, f"{said} cannot be found ({why(error)})")
+        return None
+
+    def file(self, place: Place, name: str) -> Path | None:
+        path = self.path(place, name)
+        if path is None:
+            return None
+        try:
+            if path.is_file():
+                return path
+            there = "is a folder, not a file" if path.is_dir() else "is no ordinary file"
+            what = there if path.exists() else f"is not there{_nearby(path, name)}"
+        except OSError as error:
+            what = f"cannot be read ({why(error)})"
+        self.complain(place, f"{place[-1]} = {written(name)} {what}")
+        return None
+
+    def picture(self, place: Place, name: str) -> Path | None:
+        """A picture that opens, with its size remembered."""
+        path = self.file(place, name)
+        if path is None or path in self.sizes:
+            return path if path is None or self.sizes[path] else None
+        try:
+            self.sizes[path] = picture_size(path)
+        except PictureError as error:
+            self.sizes[path] = None
+            self.complain(place, f"{place[-1]} = {written(name)} {error}")
+            return None
+        return path
+
+    def size_of(self, name: str) -> Size | None:
+        """The size of a picture that was read, by the name it was given in the story."""
+        try:
+            return self.sizes.get(self.folder / (name if self.confined else Path(name).expanduser()))
+        except RuntimeError:
+            return None
+
+
+def why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _nearby(path: Path, name: str) -> str:
+    """A file of nearly that name in its folder, or what is wrong with the folder."""
+    if not path.parent.is_dir():
+        return f": there is no folder {written(str(Path(name).parent))} either"
+    there = {str(Path(name).with_name(p.name)): p.name for p in path.parent.iterdir() if p.is_file()}
+    return did_you_mean(name, there)

@@ -1,0 +1,276 @@
+"""The walk: what is made, in which order, and what is not made again."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from post.encode import Encode
+from post.finish import Finish, Segment
+from post.interpolate import Flow, Interpolate
+from post.join import About, Join
+from post.upscale import Lanczos, Upscale
+from scenes.animatic import Animatic
+from scenes.files import load_clip, read_span, read_still
+from scenes.footage import Clip, Span, Still
+from scenes.shot import Shot
+from storyboard.film import SceneFailed, closure, followers
+from storyboard.identity import changes, digest, recipe
+from storyboard.manifest import Manifest
+from storyboard.store import CLIPS
+from storyboard.story import After, read_story
+from storyboard.verify import verify
+from tests.stories import chart, missing, render, scene, write_picture, write_story
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    """dock -> boat -> sea, and an inn after a cut."""
+    write_picture(tmp_path, "dock.png", 1)
+    write_picture(tmp_path, "inn.png", 2)
+    return write_story(
+        tmp_path, scene("dock", image="dock.png"), scene("boat"), scene("sea"), scene("inn", image="inn.png")
+    )
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def frames_of(run, name: str) -> list[np.ndarray]:
+    key = Manifest(run.store, run.story.path).scene("draft", name)["shot"]
+    clip = load_clip(run.store.home(CLIPS, key))
+    return list(read_span(Span(clip, 0, clip.frames)))
+
+
+def test_a_second_run_makes_nothing(four: Path):
+    first = render(four)
+    assert sorted(first.rendered) == ["boat", "dock", "inn", "sea"]
+    second = render(four)
+    assert second.rendered == second.finished == []
+    assert not second.outcome.joined
+    assert second.outcome.film == first.outcome.film
+
+
+def test_an_edit_makes_the_scene_and_what_follows(four: Path):
+    render(four)
+    edit(four, "a boat", "a camera pan left over a boat")
+    assert missing(four) == ({"boat", "sea"}, {"boat", "sea"})
+    assert render(four).rendered == ["boat", "sea"]
+
+
+def test_the_same_last_frame_stops_the_ripple(tmp_path: Path):
+    write_picture(tmp_path, "a.png")
+    names = [f"s{i}" for i in range(6)]
+    scenes = [scene(names[0], image="a.png", camera="hold"), *(scene(n, camera="hold") for n in names[1:])]
+    path = write_story(tmp_path, *scenes)
+    render(path)
+    edit(path, "a s2", "another s2")  # a held camera hands on the same frame
+    again = render(path)
+    assert again.rendered == ["s2"]
+    assert again.finished == [], "its pixels are the same, so no segment is touched"
+
+
+def test_one_edit_of_twenty_touches_only_its_segments(tmp_path: Path):
+    write_picture(tmp_path, "a.png")
+    scenes = [scene("s0", image="a.png"), *(scene(f"s{i}", camera="hold") for i in range(1, 20))]
+    path = write_story(tmp_path, *scenes)
+    render(path)
+    edit(path, 'prompt = "a s7"\ncamera = "hold"', 'prompt = "a s7"\ncamera = "pan left"\nend_on = "s7"')
+    again = render(path)
+    assert again.rendered == ["s7"], "it ends on its own opening: what it hands on is unchanged"
+    assert again.finished == ["s7"]
+    assert again.outcome.joined
+
+
+def test_an_edit_of_finish_renders_no_clip(four: Path):
+    render(four)
+    edit(four, 'model = "none" }\ninterpolate', 'model = "lanczos", scale = 2 }\ninterpolate')
+    again = render(four)
+    assert again.rendered == []
+    assert sorted(again.finished) == ["boat", "dock", "inn", "sea"]
+
+
+def test_rehearsal_touches_nothing(four: Path):
+    assert missing(four)[0] == {"dock", "boat", "sea", "inn"}
+    assert not (four.parent / ".storyboard").exists()
+
+
+def test_only_the_named_scene_and_what_it_needs(four: Path):
+    run = render(four, scenes=frozenset({"boat"}))
+    assert run.rendered == ["dock", "boat"]
+    assert run.outcome.film is None
+    assert run.outcome.missing == ("sea", "inn")
+    rest = render(four, scenes=frozenset({"sea", "inn"}))
+    assert sorted(rest.rendered) == ["inn", "sea"]
+    assert rest.outcome.film is not None, "every clip is there now, so the film is made"
+
+
+def test_forced_scenes_are_made_anew_and_the_old_kept_as_takes(four: Path):
+    render(four)
+    forced = render(four, anew=frozenset({"inn"}))
+    assert forced.rendered == ["inn"]
+    takes = Manifest(forced.store, four).takes("draft", "inn")
+    assert len(takes) == 1
+    assert load_clip(forced.store.root / "takes" / takes[0]).frames == 5
+
+
+def test_a_failing_scene_skips_what_waits_for_it(four: Path):
+    (four.parent / "dock.png").write_bytes((four.parent / "dock.png").read_bytes()[:150])
+    with pytest.raises(SceneFailed, match=r'scene "dock": .*dock.png cannot be decoded'):
+        render(four)
+
+
+def test_keep_going_makes_what_it_can(four: Path, monkeypatch: pytest.MonkeyPatch):
+    from scenes import animatic
+
+    draw = animatic.AnimaticStudio.render
+
+    def fails_on_the_boat(self, shot, tell):
+        if "boat" in shot.prompt:
+            raise RuntimeError("no boat today")
+        return draw(self, shot, tell)
+
+    monkeypatch.setattr(animatic.AnimaticStudio, "render", fails_on_the_boat)
+    run = render(four, keep_going=True)
+    assert run.rendered == ["dock", "inn"]
+    assert run.outcome.failed == {"boat": "no boat today"}
+    assert run.outcome.skipped == {"sea"}
+    with pytest.raises(SceneFailed, match='scene "boat": no boat today'):
+        render(four)
+    monkeypatch.undo()
+    assert render(four).rendered == ["boat", "sea"], "nothing finished was lost"
+
+
+def test_eight_hops_change_no_pixel(tmp_path: Path):
+    write_picture(tmp_path, "chart.png", 5)
+    scenes = [scene("h0", image="chart.png", camera="hold"), *(scene(f"h{i}", camera="hold") for i in range(1, 9))]
+    run = render(write_story(tmp_path, *scenes))
+    for hop in range(9):
+        for frame in frames_of(run, f"h{hop}"):
+            assert np.array_equal(frame, chart(seed=5)), f"hop {hop}"
+
+
+def test_frame_zero_redraws_the_opening_and_ends_are_exact(tmp_path: Path):
+    write_picture(tmp_path, "a.png", 1)
+    write_picture(tmp_path, "b.png", 2)
+    cameras = ["push in", "pull out", "pan left", "tilt up", "roll left", "handheld", "hold"]
+    scenes = [scene("s0", image="a.png", end_image="b.png", camera="push in", caption=True)]
+    scenes += [scene(f"s{i}", camera=camera, caption=True) for i, camera in enumerate(cameras, start=1)]
+    scenes.append(scene("loop", after="s2", end_on="s0", camera="pan right"))
+    run = render(write_story(tmp_path, *scenes, look='size = "64x48"\nframes = 9\n'))
+    assert np.array_equal(frames_of(run, "s0")[0], chart(seed=1))
+    assert np.array_equal(frames_of(run, "s0")[-1], chart(seed=2))
+    assert np.array_equal(frames_of(run, "loop")[-1], chart(seed=1))
+    for before, after in [*((f"s{i}", f"s{i + 1}") for i in range(7)), ("s2", "loop")]:
+        assert np.array_equal(frames_of(run, before)[-1], frames_of(run, after)[0]), f"{before} -> {after}"
+    assert all(finding.holds for finding in verify(run.story, run.store, "draft"))
+
+
+def test_verify_finds_a_broken_seam(four: Path):
+    run = render(four)
+    manifest = Manifest(run.store, four)
+    boat = run.store.home(CLIPS, manifest.scene("draft", "boat")["shot"])
+    facts = json.loads((boat / "recipe.json").read_text())
+    facts["recipe"]["opening"][0]["digest"] = "0" * 64
+    (boat / "recipe.json").write_text(json.dumps(facts))
+    broken = [finding for finding in verify(run.story, run.store, "draft") if finding.holds is False]
+    assert [finding.scene for finding in broken] == ["boat"]
+    assert "does not open on dock's last frame" in broken[0].what
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[tuple[str, str | None, str | None]]:
+    """Scenes as (name, after or None for a picture, end_on or None), without rings, in any play order."""
+    count = draw(st.integers(1, 7))
+    order = draw(st.permutations(range(count)))
+    scenes: dict[int, tuple[str, str | None, str | None]] = {}
+    for place, number in enumerate(order):
+        earlier = [f"s{n}" for n in order[:place]]
+        after = draw(st.sampled_from([None, *earlier])) if earlier else None
+        end = draw(st.sampled_from([None, None, *earlier])) if earlier else None
+        scenes[number] = (f"s{number}", after, end)
+    return [scenes[n] for n in range(count)]
+
+
+@given(graphs(), st.integers(1, 3), st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_random_graphs_keep_the_contract_and_the_count(tmp_path_factory, graph, factor: int, seed: int):
+    """Exactly factor x N frames, one dropped a chained seam, every seam exact."""
+    folder = tmp_path_factory.mktemp("graph")
+    write_picture(folder, "p.png", seed)
+    lengths = random.Random(seed)
+    scenes = []
+    for name, after, end in graph:
+        keys = {"after": after} if after else {"image": "p.png"}
+        keys |= {"end_on": end} if end else {}
+        scenes.append(scene(name, frames=lengths.choice([5, 9, 13]), **keys))
+    finish = '[finish]\nupscale = { model = "none" }\nencode = { preset = "ultrafast" }\n'
+    path = write_story(folder, *scenes, finish=f'{finish}interpolate = {{ model = "flow", factor = {factor} }}\n')
+    run = render(path)
+    story = read_story(path)
+    total = 0
+    for index, (name, after, _) in enumerate(graph):
+        chained = index > 0 and after == graph[index - 1][0]
+        assert (story.lead(index) is not None) == chained
+        total += story.scenes[index].frames - chained
+        if after:
+            assert np.array_equal(frames_of(run, after)[-1], frames_of(run, name)[0])
+    assert next(e for e in run.events if e["event"] == "film.done")["frames"] == factor * total
+    assert all(finding.holds for finding in verify(run.story, run.store, "draft"))
+
+
+def test_closure_and_followers(four: Path):
+    story = read_story(four)
+    assert closure(story, frozenset({"sea"})) == {"dock", "boat", "sea"}
+    assert followers(story, "boat") == {"boat", "sea"}
+    assert story.scenes[1].opens_on == After("dock")
+
+
+def test_recipes_are_pinned():
+    """Fails when keys change, so that nobody re-renders a film by renaming a field unawares.
+
+    A change that is meant goes into CHANGELOG with "re-renders: yes".
+    """
+    still = Still("0" * 64, Path("anywhere.png"))
+    shot = Shot("a dock", None, 7, 81, (832, 480), (still,), None, (), Animatic(Fraction(16), "push in"))
+    assert digest(shot)[:16] == "50caddf057af5efa"
+    assert digest(replace(shot, opening=(replace(still, path=Path("moved.png")),))) == digest(shot)
+    clip = Clip("1" * 64, 81, Fraction(16), (832, 480), still, Path("clip"))
+    finish = Finish(
+        Span(clip, 1, 81), still, Upscale(Lanczos(), (1664, 960)), Interpolate(Flow(), 2), Encode("h264", 16.0)
+    )
+    assert digest(finish)[:16] == "e9423de85d8dcfc3"
+    join = Join(
+        (Segment("2" * 64, 160, Fraction(32), (1664, 960), "3" * 64, Path("s")),), About("t", (("a", 160),), ()), None
+    )
+    assert digest(join)[:16] == "5643aeb6ff92c515"
+
+
+def test_changes_between_recipes(four: Path):
+    render(four)
+    run = render(four)
+    key = Manifest(run.store, four).scene("draft", "dock")["shot"]
+    kept = json.loads((run.store.home(CLIPS, key) / "recipe.json").read_text())["recipe"]
+    assert changes(kept, {**kept, "prompt": "new"}) == [(("prompt",), "a dock", "new")]
+    assert changes(kept, kept) == []
+    with pytest.raises(TypeError, match="no place in a recipe"):
+        recipe(Path("x"))
+
+
+def test_stills_are_kept_by_their_digest(four: Path):
+    run = render(four)
+    for name in ("dock", "boat"):
+        last = load_clip(run.store.home(CLIPS, Manifest(run.store, four).scene("draft", name)["shot"])).last
+        still = run.store.still(last.digest)
+        assert np.array_equal(read_still(still), read_still(last))
