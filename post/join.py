@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import av
 from av.container import OutputContainer
@@ -55,7 +56,8 @@ class Join:
 
 
 class FilmFile:
-    """An open film: video from whoever writes it, sound alongside, chapters and tags at its end."""
+    """A film being written: video from whoever writes it, sound alongside, chapters and tags; whole when `with` ends
+    without an error."""
 
     def __init__(self, path: Path, container: str, about: About, fps: Fraction, sound: Soundtrack | None) -> None:
         # Without use_metadata_tags the MP4 muxer drops every tag that iTunes does not know.
@@ -65,9 +67,8 @@ class FilmFile:
         self._about, self._fps, self._sound_of = about, fps, sound
         self._sound: SoundWriter | None = None
 
-    def begin(self) -> None:
+    def begin(self, frames: int) -> None:
         """Call once the video stream is there: sound and chapters follow it."""
-        frames = sum(length for _, length in self._about.chapters)
         if self._sound_of is not None:
             self._sound = SoundWriter(self.container, self._sound_of, frames / self._fps)
         self.container.set_chapters(list(_chapters(self._about, self._fps)))
@@ -77,10 +78,17 @@ class FilmFile:
         if self._sound is not None:
             self._sound.write_until(frame / self._fps)
 
-    def close(self) -> None:
-        if self._sound is not None:
-            self._sound.finish()
-        self.container.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._sound is not None:
+                self._sound.finish()
+        finally:
+            self.container.close()
 
 
 def _chapters(about: About, fps: Fraction) -> Iterator[Chapter]:
@@ -102,14 +110,12 @@ def write_film(join: Join, path: Path) -> None:
 
     Raises:
         UnlikeSegments: the segments cannot be joined as they are.
-        DamagedFile: a segment does not hold the frames it should.
+        DamagedFile: a segment does not hold the frames it should, or the soundtrack cannot be decoded.
     """
     _check_alike(join.segments)
-    film = FilmFile(path, "mp4", join.about, join.fps, join.soundtrack)
-    try:
-        _lay(join, film)
-    finally:
-        film.close()
+    laid = [_shown(segment) for segment in join.segments]
+    with FilmFile(path, "mp4", join.about, join.fps, join.soundtrack) as film:
+        _lay(join, laid, film)
 
 
 def _check_alike(segments: Sequence[Segment]) -> None:
@@ -119,20 +125,23 @@ def _check_alike(segments: Sequence[Segment]) -> None:
             raise UnlikeSegments(f"{segment.path} and {first.path} come from unlike encoders and cannot be joined")
 
 
-def _lay(join: Join, film: FilmFile) -> None:
+def _lay(join: Join, laid: Sequence[Sequence[int]], film: FilmFile) -> None:
+    """Every segment's packets, given new times; `laid` has the frame that each of them shows."""
     # Decode times count on through the whole film: offsetting each segment's own fails after very short ones.
-    reorder = max(_reorder(segment) for segment in join.segments)
+    reorder = max(index - frame for shown in laid for index, frame in enumerate(shown))
     stream: VideoStream | None = None
     start = 0
-    for segment in join.segments:
+    for segment, shown in zip(join.segments, laid, strict=True):
         with av.open(segment.path) as source:
             video = source.streams.video[0]
             if stream is None:
                 stream = film.container.add_stream_from_template(video)
                 stream.time_base = 1 / join.fps
-                film.begin()
+                film.begin(join.frames)
+            elif video.codec_context.extradata != stream.codec_context.extradata:
+                raise DamagedFile(segment.path, "comes from another encoder than it says")
             for index, packet in enumerate(_packets(source.demux(video))):
-                packet.pts = start + _frame(packet, segment.fps)
+                packet.pts = start + shown[index]
                 packet.dts = start + index - reorder
                 packet.duration = 1
                 packet.time_base = 1 / join.fps
@@ -142,27 +151,28 @@ def _lay(join: Join, film: FilmFile) -> None:
         start += segment.frames
 
 
-def _reorder(segment: Segment) -> int:
-    """How far decode order runs ahead of play order, in frames; also counts the frames."""
-    ahead = count = 0
+def _shown(segment: Segment) -> list[int]:
+    """The frame that each packet shows, in the order they are decoded. Raises DamagedFile."""
     try:
         with av.open(segment.path) as source:
-            for packet in _packets(source.demux(source.streams.video[0])):
-                ahead = max(ahead, count - _frame(packet, segment.fps))
-                count += 1
+            video = source.streams.video[0]
+            size = (video.width, video.height)
+            shown = [_frame(packet, segment.fps) for packet in _packets(source.demux(video))]
     except (FFmpegError, IndexError) as error:
         raise DamagedFile(segment.path, f"cannot be read ({error})") from error
-    if count != segment.frames:
-        raise DamagedFile(segment.path, f"holds {count} frames where {segment.frames} were written")
-    return ahead
+    if size != segment.size:
+        raise DamagedFile(segment.path, f"is {size[0]}x{size[1]} where {segment.size[0]}x{segment.size[1]} was written")
+    if len(shown) != segment.frames:
+        raise DamagedFile(segment.path, f"holds {len(shown)} frames where {segment.frames} were written")
+    if sorted(shown) != list(range(segment.frames)):
+        raise DamagedFile(segment.path, "its frames are not at the times that were written")
+    return [int(frame) for frame in shown]
 
 
 def _packets(packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
     return (packet for packet in packets if packet.size)  # the demuxer ends with an empty one
 
 
-def _frame(packet: Packet[VideoStream], fps: Fraction) -> int:
-    """The number of the frame a packet shows."""
-    if packet.pts is None:
-        raise ValueError("a packet has no time")
-    return round(packet.pts * packet.time_base * fps)
+def _frame(packet: Packet[VideoStream], fps: Fraction) -> Fraction:
+    """The number of the frame a packet shows; -1 for one without a time."""
+    return packet.pts * packet.time_base * fps if packet.pts is not None else Fraction(-1)

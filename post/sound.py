@@ -16,8 +16,10 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from scenes.footage import DamagedFile
+
 RATE = 48_000
-FADE_SECONDS = 1.0
+FADE = RATE  # samples: a second
 # What each container's players take: AAC in MP4, PCM where editors cut, FLAC in Matroska.
 CODECS = {"mp4": "aac", "mov": "pcm_s16le", "matroska": "flac"}
 SAMPLE_FORMATS = {"aac": "fltp", "pcm_s16le": "s16", "flac": "s16"}
@@ -45,30 +47,49 @@ def soundtrack_seconds(path: Path) -> float | None:
 
 
 def samples(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
-    """Stereo floats of shape (2, n) at 48 kHz, at most `length` in all; the last second fades where it is cut."""
-    fade = max(1, min(length, int(RATE * FADE_SECONDS)))
+    """Stereo floats of shape (2, n) at 48 kHz, at most `length` in all, faded where that cuts them.
+
+    Raises:
+        DamagedFile: the sound cannot be decoded.
+    """
+    late = max(0, length - FADE)  # what comes from here on waits until it is known whether more follows
+    tail: list[NDArray[np.float32]] = []
     start = 0
-    for decoded in _decoded(path):
-        block = decoded[:, : length - start]
-        stop = start + block.shape[1]
-        if stop > length - fade:
-            left = np.arange(length - start, length - stop, -1, dtype=np.float32)
-            block = (block * np.clip(left / fade, 0, 1)).astype(np.float32)
-        yield block
-        start = stop
-        if start >= length:
-            return
+    for block in _decoded(path):
+        early = max(0, late - start)
+        if early:
+            yield block[:, :early]
+        tail.append(block[:, early:])
+        start += block.shape[1]
+        if start >= length + FADE:
+            break
+    if start > late:
+        yield _faded(np.concatenate(tail, axis=1), length - late)
+
+
+def _faded(tail: NDArray[np.float32], room: int) -> NDArray[np.float32]:
+    """The first `room` samples, fading out over as many as are cut off, a second's at most.
+
+    So a few samples of an MP3's padding cost no fade.
+    """
+    over = min(tail.shape[1] - room, room, FADE)
+    if over > 0:
+        tail[:, room - over : room] *= np.arange(over, 0, -1, dtype=np.float32) / (over + 1)
+    return tail[:, :room]
 
 
 def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
-    with av.open(path) as source:
-        for frame in source.decode(source.streams.audio[0]):
-            frame.pts = None  # gaps and odd starts in a file's own clock are not part of the music
-            for turned in resampler.resample(frame):
+    try:
+        with av.open(path) as source:
+            for frame in source.decode(source.streams.audio[0]):
+                frame.pts = None  # gaps and odd starts in a file's own clock are not part of the music
+                for turned in resampler.resample(frame):
+                    yield turned.to_ndarray().astype(np.float32, copy=False)
+            for turned in resampler.resample(None):
                 yield turned.to_ndarray().astype(np.float32, copy=False)
-        for turned in resampler.resample(None):
-            yield turned.to_ndarray().astype(np.float32, copy=False)
+    except (FFmpegError, IndexError) as error:
+        raise DamagedFile(path, f"its sound cannot be decoded ({error}): save it anew as WAV or FLAC") from error
 
 
 class SoundWriter:

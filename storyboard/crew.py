@@ -29,6 +29,11 @@ T = TypeVar("T")
 class Crew(Protocol):
     """Takes works and gives futures."""
 
+    @property
+    def at_once(self) -> int:
+        """How many scenes it can shoot at the same time."""
+        ...
+
     def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]: ...
     def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
@@ -54,6 +59,8 @@ def fitted(store: Store, picture: Path, size: tuple[int, int], fit: str, backgro
 
 class LocalCrew:
     """This machine's workers."""
+
+    at_once = 1
 
     def __init__(self, store: Store, events: Events, machine: Machine, expected: Sequence[Shot]) -> None:
         self._store, self._events, self._machine = store, events, machine
@@ -182,6 +189,8 @@ def explained(work: Callable[[], T]) -> T:
 
 class Rehearsal:
     """A crew that makes nothing and lists what is missing: `plan` is the same walk with it."""
+
+    at_once = 1
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -94,36 +94,21 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
         graph = {name: graph[name] for name in closure(story, wanted.scenes)}
     order = TopologicalSorter(graph)
     order.prepare()
-    reel = Reel()
-    shots: dict[str, Shot] = {}
-    under_way: dict[Future[Any], str] = {}
+    walk = Walk(story, gear, crew, wanted)
+    ready: list[str] = []
     try:
-        while order.is_active() or under_way:
-            for name in sorted(order.get_ready(), key=_play_order(story)):
-                if graph[name] & (reel.failed.keys() | reel.skipped):
-                    reel.skipped.add(name)
+        while order.is_active() or walk.under_way:
+            # In play order, so that the film's beginning is there to be watched first.
+            ready = sorted([*ready, *order.get_ready()], key=walk.index.__getitem__)
+            while ready and walk.shooting < crew.at_once:
+                name = ready.pop(0)
+                if graph[name] & (walk.reel.failed.keys() | walk.reel.skipped):
+                    walk.reel.skipped.add(name)
                     order.done(name)
-                    continue
-                shots[name] = shot_of(story.scene(name), story, gear, crew, reel.clips)
-                under_way[crew.shoot(name, shots[name], anew=name in wanted.anew)] = name
-            for done in wait(under_way, return_when=FIRST_COMPLETED).done if under_way else ():
-                name = under_way.pop(done)
-                if (error := done.exception()) is not None:
-                    _failed(reel, name, error, wanted.keep_going)
-                    if name not in reel.clips:
-                        order.done(name)
-                    continue
-                work: Clip | Segment = done.result()
-                if isinstance(work, Clip):
-                    reel.clips[name] = work
-                    order.done(name)
-                    wanted.on_clip(name, shots[name], work)
-                    finish = finish_of(story, name, gear, work, shots[name].opening[-1])
-                    under_way[crew.finish(name, finish)] = name
                 else:
-                    reel.segments[name] = work
-                    finish = finish_of(story, name, gear, reel.clips[name], shots[name].opening[-1])
-                    wanted.on_segment(name, finish, work)
+                    walk.shoot(name)
+            if walk.under_way:
+                order.done(*walk.collect())
     except SceneFailed:
         crew.close()
         raise
@@ -131,18 +116,55 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
         crew.stop()
         raise
     crew.close()
-    return reel
+    return walk.reel
 
 
-def _failed(reel: Reel, name: str, error: BaseException, keep_going: bool) -> None:
-    if not keep_going or not isinstance(error, Exception):
-        raise SceneFailed(name, error)
-    reel.failed[name] = error
+class Walk:
+    """What is under way, and what becomes of it."""
 
+    def __init__(self, story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> None:
+        self._story, self._gear, self._crew, self._wanted = story, gear, crew, wanted
+        self.index = {scene.name: number for number, scene in enumerate(story.scenes)}
+        self.reel = Reel()
+        self.under_way: dict[Future[Any], str] = {}
+        self.shooting = 0
+        self._shots: dict[str, Shot] = {}
+        self._finishes: dict[str, Finish] = {}
 
-def _play_order(story: Story) -> Callable[[str], int]:
-    index = {scene.name: number for number, scene in enumerate(story.scenes)}
-    return index.__getitem__
+    def shoot(self, name: str) -> None:
+        scene = self._story.scenes[self.index[name]]
+        shot = shot_of(scene, self._story, self._gear, self._crew, self.reel.clips)
+        self._shots[name] = shot
+        self.under_way[self._crew.shoot(name, shot, anew=name in self._wanted.anew)] = name
+        self.shooting += 1
+
+    def collect(self) -> list[str]:
+        """Wait for something to end; gives the scenes whose shooting has, well or not."""
+        shot: list[str] = []
+        for done in wait(self.under_way, return_when=FIRST_COMPLETED).done:
+            name = self.under_way.pop(done)
+            if name not in self.reel.clips:
+                shot.append(name)
+                self.shooting -= 1
+            error = done.exception()
+            if error is None:
+                self._keep(name, done.result())
+            elif self._wanted.keep_going and isinstance(error, Exception):
+                self.reel.failed[name] = error
+            else:
+                raise SceneFailed(name, error)
+        return shot
+
+    def _keep(self, name: str, work: Clip | Segment) -> None:
+        if isinstance(work, Clip):
+            self.reel.clips[name] = work
+            self._wanted.on_clip(name, self._shots[name], work)
+            lead = self._shots[name].opening[-1] if self._story.lead(self.index[name]) is not None else None
+            self._finishes[name] = finish_of(work, lead, self._gear)
+            self.under_way[self._crew.finish(name, self._finishes[name])] = name
+        else:
+            self.reel.segments[name] = work
+            self._wanted.on_segment(name, self._finishes[name], work)
 
 
 def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, clips: dict[str, Clip]) -> Shot:
@@ -177,9 +199,7 @@ def _still(crew: Crew, picture: Path, scene: Scene, story: Story) -> Still:
         raise SceneFailed(scene.name, PictureError(f"{picture} is gone")) from error
 
 
-def finish_of(story: Story, name: str, gear: Gear, clip: Clip, opening: Still) -> Finish:
-    """A chained clip's frame 0 redraws the frame before it: it is left out, and the still handed over leads in."""
-    index = next(i for i, scene in enumerate(story.scenes) if scene.name == name)
-    chained = story.lead(index) is not None
-    span = Span(clip, int(chained), clip.frames)
-    return Finish(span, opening if chained else None, gear.upscale, gear.interpolate, gear.encode)
+def finish_of(clip: Clip, lead: Still | None, gear: Gear) -> Finish:
+    """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in."""
+    span = Span(clip, int(lead is not None), clip.frames)
+    return Finish(span, lead, gear.upscale, gear.interpolate, gear.encode)

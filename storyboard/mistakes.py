@@ -112,6 +112,12 @@ class Places:
         line = min(max(1, line), len(self._lines))
         return line, max(1, column), 1, self._line(line)
 
+    def end(self) -> tuple[int, int, int, str]:
+        """The last line that says anything, past its end."""
+        line = max((number for number, text in enumerate(self._lines, 1) if text.strip()), default=1)
+        source = self._line(line).rstrip()
+        return line, len(source) + 1, 1, source
+
     def _line(self, line: int) -> str:
         return self._lines[line - 1].rstrip("\r")
 

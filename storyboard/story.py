@@ -13,6 +13,7 @@ from typing import Any
 from scenes.footage import Size
 from scenes.wan.models import WanModel
 from storyboard.mistakes import Mistake, Place, Places, StoryError
+from storyboard.syntax import syntax_mistake
 
 Colour = tuple[int, int, int]
 
@@ -153,27 +154,43 @@ def ring(scenes: Mapping[str, Scene]) -> list[str]:
 
 def read_story(path: Path) -> Story:
     """The story in a file. Raises StoryError with every mistake in it."""
+    text = _text(path)
+    places = Places(text)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StoryError([syntax_mistake(str(error), str(path), places)]) from None
+    except RecursionError:
+        raise StoryError([Mistake("is nested too deep to be a story", str(path))]) from None
+    except ValueError as error:  # Python reads no number of more than 4300 digits
+        raise StoryError([Mistake(f"cannot be read: {error}", str(path))]) from None
+    return _resolve(data, path, places, confined=False)
+
+
+def _text(path: Path) -> str:
     name = str(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        hint = ": make one with `storyboard init`" if not path.parent.is_dir() else _siblings(path)
+        hint = ": make one with `storyboard init`" if not path.parent.is_dir() else _siblings(path.parent)
         raise StoryError([Mistake(f"there is no such file{hint}", name)]) from None
     except IsADirectoryError:
-        raise StoryError([Mistake("is a folder: name the story file in it", name)]) from None
+        raise StoryError([Mistake(f"is a folder: name the story file in it{_siblings(path)}", name)]) from None
     except OSError as error:
         raise StoryError([Mistake(f"cannot be read: {error.strerror}", name)]) from None
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise StoryError([Mistake("is not UTF-8 text: save it as UTF-8", name, line, 1)]) from None
-    places = Places(text)
-    try:
-        data = tomllib.loads(text.replace("\r\n", "\n"))
-    except tomllib.TOMLDecodeError as error:
-        raise StoryError([_syntax_mistake(error, name, places)]) from None
-    except RecursionError:
-        raise StoryError([Mistake("is nested too deep to be a story", name)]) from None
-    return _resolve(data, path, places, confined=False)
+        raise StoryError([_encoding_mistake(error, name)]) from None
+
+
+def _encoding_mistake(error: UnicodeDecodeError, file: str) -> Mistake:
+    given = error.object
+    if given.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return Mistake("is UTF-16 text: save it as UTF-8", file)
+    start = given.rfind(b"\n", 0, error.start) + 1
+    source = given[start:].split(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+    line = given.count(b"\n", 0, error.start) + 1
+    column = len(given[start : error.start].decode("utf-8")) + 1
+    return Mistake("is not UTF-8 text: save it as UTF-8", file, line, column, None, source)
 
 
 def read_story_data(data: Mapping[str, Any], path: Path) -> Story:
@@ -213,20 +230,10 @@ def _scene_name(data: dict[str, Any], index: int) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _syntax_mistake(error: tomllib.TOMLDecodeError, file: str, places: Places) -> Mistake:
-    import re
-
-    text = str(error)
-    at = re.search(r" \(at line (\d+), column (\d+)\)$", text)
-    if at is None:  # "(at end of document)"
-        line, column, width, source = places.at(10**9, 10**9)
-        column = len(source) + 1
-    else:
-        line, column, width, source = places.at(int(at[1]), int(at[2]))
-    return Mistake(f"is not TOML: {re.sub(r' [(]at .*[)]$', '', text)}", file, line, column, None, source, width)
-
-
-def _siblings(path: Path) -> str:
+def _siblings(folder: Path) -> str:
     """A hint at the story files that are there."""
-    there = sorted(p.name for p in path.parent.glob("*.toml"))
-    return f" (here: {', '.join(there[:5])})" if there else ": make one with `storyboard init`"
+    try:
+        there = sorted(p.name for p in folder.glob("*.toml"))
+    except OSError:
+        there = []
+    return f" (here: {', '.join(there[:5])})" if there else ", or make one with `storyboard init`"

@@ -51,7 +51,9 @@ def _decoded(name: str, clip: Clip) -> Finding:
         last = frame
     exact = pixels.hex() == clip.digest and frame_digest(cast(Frame, last)) == clip.last.digest
     read_still(clip.last)
-    what = f"{clip.frames} frames decode to what was drawn, bit for bit" if exact else "its frames are not what was drawn"
+    what = (
+        f"{clip.frames} frames decode to what was drawn, bit for bit" if exact else "its frames are not what was drawn"
+    )
     return Finding(name, what, exact)
 
 
