@@ -86,12 +86,12 @@ def options(encode: Encode, fps: Fraction) -> dict[str, str]:
     if form.encoder == "libx264":
         chosen |= {"x264-params": f"keyint={keyint}:open-gop=0:threads={encode.threads}"}
     elif form.encoder == "libx265":
-        # Frame threads and pools change x265's output as threads change x264's; it prints unless told not to. Each frame
-        # it looks ahead takes 60 MB at 3840×2160: ten and not twenty keep the whole of finishing under 2.5 GB.
+        # Frame threads and pools change x265's output as threads change x264's; it prints unless told not to. A frame
+        # that it looks ahead takes 60 MB at 3840×2160: ten and not twenty keep the whole of finishing under 2.5 GB.
         pools = f"frame-threads=1:pools={encode.threads}:rc-lookahead=10"
         chosen |= {"x265-params": f"keyint={keyint}:open-gop=0:repeat-headers=0:{pools}:log-level=none"}
     elif form.encoder == "libsvtav1":
-        # A level, not a number of threads: 2 keeps four cores busy in 2.1 GB at 3840×2160, 4 takes 3.2 and is no faster.
+        # A level, not a number of threads: 2 serves four cores in 2.1 GB at 3840×2160, where 4 takes 3.2.
         chosen |= {"g": str(keyint), "svtav1-params": "lp=2"}
     return chosen
 

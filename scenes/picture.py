@@ -27,6 +27,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+HEIF = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+FLOAT_TOPS = ((16, 1.0), (255, 255.0), (65535, 65535.0))  # largest value, white; past 1 lie highlights
 CLEAR = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -123,15 +125,15 @@ def _other_kind(path: Path) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head:
         return "is an empty file"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "is a HEIC picture, which cannot be opened: export it as JPEG or PNG"
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+        return f"is a {HEIF[head[8:12]]} picture, which cannot be opened: export it as JPEG or PNG"
     if text.startswith((b"<svg", b"<?xml", b"<!DOCTYPE svg")) and b"<svg" in head:
         return "is an SVG drawing: export it as PNG"
     if head.startswith(b"%PDF"):
         return "is a PDF: export the page as PNG"
     if head.startswith(b"8BPS"):
         return "is a Photoshop file: export it as PNG"
-    if head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"RIFF")):
+    if head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") or head[8:12] in (b"AVI ", b"WAVE"):
         return "is a film or a sound, not a picture: export a frame of it as PNG"
     return f"is not a picture that can be opened ({NAMES})"
 
@@ -145,12 +147,11 @@ def _read_png_exif(picture: Image.Image, path: Path) -> None:
             if head[4:] == b"eXIf":
                 picture.info["exif"] = file.read(length)
             file.seek(length + 4 if head[4:] != b"eXIf" else 4, io.SEEK_CUR)
-    picture.info.setdefault("exif", b"")
 
 
 def _orientation(picture: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(ORIENTATION, 1))
+        return int(Image.Image.getexif(picture).get(ORIENTATION, 1))  # PNG's own decodes the pixels
     except Exception:  # broken EXIF says nothing, and leaves the pixels as they are
         return 1
 
@@ -199,10 +200,8 @@ def _deep(picture: Image.Image, background: Colour) -> Image.Image:
     levels = np.asarray(picture, dtype=np.float64)
     known = levels[np.isfinite(levels)]
     largest = known.max(initial=0)
-    if picture.mode == "F":
-        top = 1.0 if largest <= 1 else max(255.0, largest)  # TIFFs of floats have no agreed range
-    else:
-        top = max(65535.0, largest)
+    tops = FLOAT_TOPS if picture.mode == "F" else FLOAT_TOPS[-1:]  # TIFFs of floats have no agreed range
+    top = next((top for limit, top in tops if largest <= limit), largest)
     grey = np.rint(np.clip(np.nan_to_num(levels, posinf=top, neginf=0), 0, top) / top * 255).astype(np.uint8)
     frame = np.repeat(grey[..., None], 3, axis=2)
     clear = picture.info.get("transparency")
