@@ -62,15 +62,16 @@ def _handheld(t: float, seed: int) -> Pose:
     """A body that breathes and steps: a few slow sines whose phases come from the seed."""
     phase = np.random.default_rng(seed).uniform(0, 2 * math.pi, 9)
     envelope = ease(min(1.0, t * 4))
-    # Two to seven swings a clip, with their own starting value taken off so that t = 0 is at rest.
+    # One to three swings a clip, with their own starting value taken off so that t = 0 is at rest.
+    swings = (1, 1.7, 3.1)
     sway = [
-        sum(
-            (math.sin(2 * math.pi * f * t + p) - math.sin(p)) / f for f, p in zip((2, 3.3, 7), phase[i::3], strict=True)
-        )
+        sum((math.sin(2 * math.pi * f * t + p) - math.sin(p)) / f for f, p in zip(swings, phase[i::3], strict=True))
         for i in range(3)
     ]
-    zoom = 1 + 0.06 * envelope
-    return Pose(zoom, 0.007 * envelope * sway[0], 0.009 * envelope * sway[1], 0.35 * envelope * sway[2])
+    # So far at the most that the zoom still hides the picture's edges.
+    return Pose(
+        1 + 0.06 * envelope, 0.0035 * envelope * sway[0], 0.0045 * envelope * sway[1], 0.18 * envelope * sway[2]
+    )
 
 
 MOVES: dict[str, Move] = {
@@ -98,7 +99,11 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"hand[ -]?held|shak(es|y|ing)|documentary", "handheld"),
     (r"\bhold(s)?\b|static|still camera|fixed|locked|tripod|no camera move", "hold"),
 )
-CAMERA_WORDS = (r"\bcamera\b", r"\bshot\b", r"\bzoom", r"\bpan(s|ning)?\b", r"\btilt", r"\bdolly\b", r"hand[ -]?held")
+# A prompt speaks of the camera in these words; "a frying pan" and "she rises" do not.
+CAMERA_WORDS = (
+    r"\bcamera\b|\bshot\b|\bzoom|\bdolly\b|hand[ -]?held|\btilt(s|ing)? (up|down)|"
+    r"\bpan(s|ning)? (to the )?(left|right|across|over)|\bpush(es|ing)? in\b|\bpull(s|ing)? (out|back)\b"
+)
 
 
 def named_move(words: str) -> str | None:
@@ -112,7 +117,7 @@ def choose_move(camera: str | None, prompt: str, seed: int) -> str:
     """The move of a scene: its camera's, else its prompt's (where it speaks of a camera), else one by its seed."""
     if camera and (move := named_move(camera)):
         return move
-    if any(re.search(word, prompt.lower()) for word in CAMERA_WORDS) and (move := named_move(prompt)):
+    if re.search(CAMERA_WORDS, prompt.lower()) and (move := named_move(prompt)):
         return move
     drawn = ("push in", "pan left", "pan right", "tilt up", "pull out")
     return drawn[seed % len(drawn)]

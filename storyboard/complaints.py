@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from storyboard.mistakes import Place, did_you_mean
+from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.schema import (
     EncodeTable,
     FinishTable,
@@ -181,20 +181,6 @@ def _table(place: Place) -> str:
             return f"scene {index + 1}"
         case _:
             return ".".join(str(step) for step in place if isinstance(step, str))
-
-
-def written(value: object) -> str:
-    """A value as its author would write it, shortened."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write the longest
-        return "that number"
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:56]}...{text[-1] if isinstance(value, str) else ''}"
 
 
 def known_keys(place: Place) -> list[str]:

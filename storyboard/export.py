@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from post.encode import FORMATS, MASTER, Encode, Encoder
-from post.finish import Finish, Segment, finished_frames, load_segment, write_segment
+from post.finish import Finish, finished_frames, load_segment, write_segment
 from post.join import FilmFile
 from scenes.files import read_video, write_still
-from scenes.footage import Frames
+from scenes.footage import DamagedFile, Frames
 from scenes.shot import MachineLacks
+from storyboard.crew import explained
 from storyboard.identity import digest
 from storyboard.manifest import Manifest
-from storyboard.production import Rehearsed, about, mode_of, soundtrack_of
-from storyboard.store import SEGMENTS, Store
+from storyboard.production import Rehearsed, about, existing, gigabytes, mode_of, soundtrack_of
+from storyboard.store import CLIPS, SEGMENTS, Store
 
 TARGETS = (*FORMATS, "png", "master")
-# Sharp enough to be graded and cut again; where the story gives a CRF, h264 keeps it.
+# Sharp enough to be graded and cut again.
 CRF = {"h264": 12.0, "hevc": 14.0, "av1": 20.0}
+# For the check of free space, on the safe side; others take less than LOSSY.
+BYTES_PER_PIXEL = {"ffv1": 1.5, "master": 1.5, "png": 2.0, "prores": 0.7, "prores-4444": 1.0}
+LOSSY = 0.3
 
 Tell = Callable[[str, float], None]
 
@@ -61,51 +67,103 @@ def finishes_of(rehearsed: Rehearsed) -> list[Finish]:
 def keep_master(rehearsed: Rehearsed, store: Store, tell: Tell) -> int:
     """The finished frames, kept losslessly scene by scene; gives the bytes they take."""
     manifest = Manifest(store, rehearsed.story.path)
+    masters = [replace(finish, encode=MASTER) for finish in finishes_of(rehearsed)]
+    _check_room(store.root, "master", [m for m in masters if not store.home(SEGMENTS, digest(m)).is_dir()])
     total = 0
-    for scene, finish in zip(rehearsed.story.scenes, finishes_of(rehearsed), strict=True):
-        master = replace(finish, encode=MASTER)
+    for scene, master in zip(rehearsed.story.scenes, masters, strict=True):
 
         def make(into: Path, finish: Finish = master, name: str = scene.name) -> None:
-            frames = finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
-            write_segment(finish, frames, into, {})
+            with _damage_set_aside(store):
+                frames = finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
+                write_segment(finish, frames, into, {})
 
-        segment = load_segment(store.keep(SEGMENTS, master, make))
+        home = explained(lambda master=master, make=make: store.keep(SEGMENTS, master, make))
         manifest.note(mode_of(rehearsed.gear.draft), scene=scene.name, keys={"master": digest(master)})
-        total += segment.path.stat().st_size
+        total += load_segment(home).path.stat().st_size
     return total
 
 
 def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> int:
-    """Write the film's frames in another format; gives their number. Whole when it returns, else not there."""
+    """Write the film's frames in another format; gives their number. Whole when it returns, else not there.
+
+    Raises:
+        NotRendered, MachineLacks, FileExistsError: before anything is written.
+        DamagedFile: kept work was damaged, and has been set aside.
+    """
     finishes = finishes_of(rehearsed)
-    aside = wanted.path.with_name(f".{wanted.path.stem}.{os.getpid()}.tmp{wanted.path.suffix}")
+    _check_place(wanted)
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(wanted.path.parent, wanted.target, finishes)
+    aside = wanted.path.with_name(f".{wanted.path.stem}.{os.getpid()}.tmp{wanted.path.suffix}")
     pairs = zip(rehearsed.story.scenes, finishes, strict=True)
     frames = chain.from_iterable(_frames(s.name, finish, rehearsed, store, tell) for s, finish in pairs)
     try:
-        count = (
-            _pictures(frames, aside)
-            if wanted.target == "png"
-            else _video(frames, finishes, aside, wanted, rehearsed, store)
-        )
-        if wanted.path.is_dir():
-            shutil.rmtree(wanted.path)
-        aside.replace(wanted.path)
+        if wanted.target == "png":
+            count = explained(lambda: _pictures(frames, aside))
+        else:
+            count = explained(lambda: _video(frames, finishes, aside, wanted, rehearsed, store))
+        _publish(aside, wanted.path)
     finally:
         shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
     return count
 
 
+def _check_place(wanted: Export) -> None:
+    """Only what an export before this one wrote may be overwritten. Raises FileExistsError."""
+    path = wanted.path
+    if wanted.target != "png":
+        if path.is_dir():
+            raise FileExistsError(f"{path} is a folder: name a file with --output")
+    elif path.is_dir():
+        if not all(re.fullmatch(r"\d{6,}\.png", each.name) for each in path.iterdir()):
+            raise FileExistsError(f"{path} holds more than a PNG sequence: name a new folder with --output")
+    elif path.exists():
+        raise FileExistsError(f"{path} is a file: name a folder for the PNG sequence with --output")
+
+
+def _check_room(folder: Path, target: str, finishes: Sequence[Finish]) -> None:
+    needed = sum(f.frames * f.size[0] * f.size[1] for f in finishes) * BYTES_PER_PIXEL.get(target, LOSSY)
+    free = shutil.disk_usage(existing(folder)).free
+    if needed > free:
+        raise MachineLacks(f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {folder}")
+
+
+def _publish(aside: Path, path: Path) -> None:
+    """Rename into place; a folder can only be renamed onto an empty one, so the old goes aside first."""
+    if not path.is_dir():
+        aside.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    aside.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _damage_set_aside(store: Store) -> Generator[None]:
+    """Kept work found damaged while it is read is moved away: the next render makes it anew."""
+    try:
+        yield
+    except DamagedFile as error:
+        home = error.path.parent
+        if home.parent.parent not in (store.root / CLIPS, store.root / SEGMENTS):
+            raise
+        store.set_aside(home, "damaged")
+        remedy = "it was set aside: run `storyboard render`, which makes it anew, then export again"
+        raise DamagedFile(error.path, f"{error.what}; {remedy}") from error
+
+
 def _frames(name: str, finish: Finish, rehearsed: Rehearsed, store: Store, tell: Tell) -> Frames:
     """A scene's finished frames: from its master where there is one, else finished again from its clip."""
-    master = store.find(SEGMENTS, digest(replace(finish, encode=MASTER)))
-    if master is None:
-        yield from finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
-        return
-    segment: Segment = load_segment(master)
-    for index, frame in enumerate(read_video(segment.path, 0, segment.frames)):
-        yield frame
-        tell(name, (index + 1) / segment.frames)
+    with _damage_set_aside(store):
+        master = store.find(SEGMENTS, digest(replace(finish, encode=MASTER)))
+        if master is None:
+            yield from finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
+            return
+        segment = load_segment(master)
+        for index, frame in enumerate(read_video(segment.path, 0, segment.frames)):
+            yield frame
+            tell(name, (index + 1) / segment.frames)
 
 
 def _pictures(frames: Frames, folder: Path) -> int:
@@ -117,21 +175,18 @@ def _pictures(frames: Frames, folder: Path) -> int:
 
 
 def _video(
-    frames: Frames, finishes: list[Finish], path: Path, wanted: Export, rehearsed: Rehearsed, store: Store
+    frames: Frames, finishes: Sequence[Finish], path: Path, wanted: Export, rehearsed: Rehearsed, store: Store
 ) -> int:
     form = FORMATS[wanted.target]
     crf = wanted.crf if wanted.crf is not None else CRF.get(wanted.target)
     encode = Encode(wanted.target, crf if form.has_crf else None, wanted.preset)
     said = about(rehearsed.story, rehearsed.gear, [finish.frames for finish in finishes])
     fps = finishes[0].fps
-    film = FilmFile(path, form.container, said, fps, soundtrack_of(rehearsed.story, store))
-    try:
+    with FilmFile(path, form.container, said, fps, soundtrack_of(rehearsed.story, store)) as film:
         encoder = Encoder(film.container, encode, finishes[0].size, fps)
-        film.begin()
+        film.begin(sum(finish.frames for finish in finishes))
         for frame in frames:
             film.sound_until(encoder.frames)
             encoder.write(frame)
         encoder.finish()
-    finally:
-        film.close()
     return encoder.frames

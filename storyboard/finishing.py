@@ -9,8 +9,7 @@ from pathlib import Path
 from post.sound import soundtrack_seconds
 from post.weights import PUBLISHED
 from scenes.footage import Size
-from storyboard.complaints import written
-from storyboard.mistakes import Place, did_you_mean
+from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.reading import Reading
 from storyboard.schema import FinishTable, StoryTable, UpscaleTable
 from storyboard.story import Finishing

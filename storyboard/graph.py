@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def graph_mermaid(story: Story) -> str:
 
 
 def _quoted(text: str) -> str:
-    return text.replace('"', "#quot;")
+    return text.replace("#", "#35;").replace('"', "#quot;")
 
 
 def graph_svg(story: Story) -> str:
@@ -111,14 +112,22 @@ def _place(name: str, depth: dict[str, int], rows: dict[str, int]) -> tuple[int,
 
 def _box(scene: Scene, number: int, at: tuple[int, int]) -> str:
     x, y = at
-    under = escape(f"{_opens(scene)}{_ends(scene)}")
-    short = under if len(under) <= 24 else under[:23] + "…"
+    links = _short(_opens(scene) + _ends(scene), 24)
     return (
-        f"<g><title>{escape(scene.prompt)}</title>"
+        f"<g><title>{_xml(scene.prompt)}</title>"
         f'<rect x="{x}" y="{y}" width="{BOX}" height="46" rx="6" fill="#eef3f7" stroke="#567"/>'
-        f'<text x="{x + 10}" y="{y + 19}" font-weight="bold">{number + 1}. {escape(scene.name[:16])}</text>'
-        f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{short}</text></g>'
+        f'<text x="{x + 10}" y="{y + 19}" font-weight="bold">{number + 1}. {_short(scene.name, 14)}</text>'
+        f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{links}</text></g>'
     )
+
+
+def _short(text: str, limit: int) -> str:
+    return _xml(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def _xml(text: str) -> str:
+    """Text for XML, which holds no control characters, not even escaped."""
+    return escape(re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", text))
 
 
 def _arrow(start: tuple[int, int], stop: tuple[int, int], style: str) -> str:

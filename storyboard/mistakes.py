@@ -84,6 +84,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{folded[near[0]]}"?)' if near else ""
 
 
+def written(value: object) -> str:
+    """A value as its author would write it, shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write the longest
+        return "that number"
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:56]}...{text[-1] if isinstance(value, str) else ''}"
+
+
 class Places:
     """Where each key of a TOML text stands."""
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from scenes.footage import Size
 from scenes.picture import PictureError, picture_size
-from storyboard.complaints import written
-from storyboard.mistakes import Place, did_you_mean
+from storyboard.mistakes import Place, did_you_mean, written
 
 
 @dataclass

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from scenes.footage import Size
 from scenes.picture import Colour, parse_colour
 from scenes.wan.models import I2V_A14B, RECIPES, WanModel, model_of, whole_frames
-from storyboard.complaints import complaints, mended, written
+from storyboard.complaints import complaints, mended
 from storyboard.finishing import film_file, finishing, parse_size
-from storyboard.mistakes import Place, did_you_mean
+from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.presets import NEGATIVES
 from storyboard.reading import Reading, why
 from storyboard.sampling import loras_used, sampling

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from post.encode import Preset
+from post.weights import PUBLISHED
 from scenes.wan.models import MODELS, RECIPES
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
@@ -44,6 +45,8 @@ class ModelFiles(Table):
 
 
 class SplitCfg(Table):
+    """Guidance on the two experts."""
+
     high: Cfg = 1.0
     low: Cfg = 1.0
 
@@ -51,10 +54,16 @@ class SplitCfg(Table):
 class RecipeTable(Table):
     """How frames are sampled."""
 
-    sampler: Literal["uni_pc", "euler", "lcm", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde"] = "uni_pc"
-    scheduler: Literal["simple", "beta", "normal"] | None = None
-    steps: Annotated[int, Field(ge=1, le=200)] | None = None
-    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    sampler: Literal["uni_pc", "euler", "lcm", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde"] = Field(
+        default="uni_pc", description="how a step is taken"
+    )
+    scheduler: Literal["simple", "beta", "normal"] | None = Field(
+        default=None, description="how sigmas are spaced; default simple"
+    )
+    steps: Annotated[int, Field(ge=1, le=200)] | None = Field(default=None, description="default 20")
+    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
+        default=None, description="more spends more steps on motion and layout; default 5"
+    )
     sigmas: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] | None = Field(
         default=None, description="instead of scheduler, steps and shift: falling, from 1.0"
     )
@@ -71,7 +80,9 @@ class RecipeTable(Table):
 class SceneLook(Table):
     """What a scene takes from [look] and may have otherwise."""
 
-    recipe: Text | None = Field(default=None, description="how it is sampled", examples=list(RECIPES))
+    recipe: Text | None = Field(
+        default=None, description="how it is sampled; default lightning-4", examples=list(RECIPES)
+    )
     seconds: Seconds | None = Field(default=None, description="length; taken to 4n+1 frames at the model's rate")
     frames: Frames | None = Field(default=None, description="length in frames; taken to 4n+1, at least 5")
     seed: Seed | None = Field(
@@ -83,10 +94,10 @@ class SceneLook(Table):
     )
     caption: bool | None = Field(default=None, description="draft: name and prompt are shown in the picture")
     fit: Literal["cover", "contain"] | None = Field(
-        default=None, description="cover crops a picture to the size, contain pads"
+        default=None, description="cover (default) crops a picture to the size, contain pads"
     )
     background: str | None = Field(
-        default=None, description="colour under transparent pictures and around contained ones"
+        default=None, description="colour under transparent pictures and around contained ones; default white"
     )
     negative_prompt: str | None = Field(default=None, description="what to keep out")
     avoid: list[str] | None = Field(default=None, description="named negative presets, joined to the negative prompt")
@@ -104,7 +115,9 @@ class Look(SceneLook):
     )
     vae: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the VAE")
     size: str = Field(default="832x480", description='width x height, or "auto": the first picture\'s aspect')
-    fps: Annotated[int, Field(ge=1, le=120)] | None = Field(default=None, description="rate the clips play at")
+    fps: Annotated[int, Field(ge=1, le=120)] | None = Field(
+        default=None, description="rate the clips play at; default the model's"
+    )
 
 
 class SceneTable(SceneLook):
@@ -121,6 +134,8 @@ class SceneTable(SceneLook):
 
 
 class UpscaleTable(Table):
+    """How large the film is, and how clips get there."""
+
     model: Text = Field(default="realesrgan-x4plus", description="an upscaler, lanczos, none, or a weights file")
     size: str | None = Field(default=None, description="width x height of the film; crops, never stretches")
     scale: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)] | None = Field(
@@ -130,14 +145,22 @@ class UpscaleTable(Table):
 
 
 class InterpolateTable(Table):
-    model: Literal["rife", "rife-4.6", "rife-4.7", "rife-4.26", "flow", "none"] = "rife"
-    factor: Annotated[int, Field(ge=1, le=8)] = 2
+    """Frames between frames."""
+
+    model: Literal["rife", "rife-4.6", "rife-4.7", "rife-4.26", "flow", "none"] = Field(
+        default="rife", description="rife: the newest present; flow needs no weights"
+    )
+    factor: Annotated[int, Field(ge=1, le=8)] = Field(default=2, description="the film's rate is this times fps")
 
 
 class EncodeTable(Table):
-    codec: Literal["h264", "hevc"] = "h264"
-    crf: Annotated[float, Field(ge=0, le=51, allow_inf_nan=False)] = 16
-    preset: Preset = "medium"
+    """How the film is encoded."""
+
+    codec: Literal["h264", "hevc"] = Field(default="h264", description="hevc: 10-bit")
+    crf: Annotated[float, Field(ge=0, le=51, allow_inf_nan=False)] = Field(
+        default=16, description="less is better and larger; 16 looks like its source"
+    )
+    preset: Preset = Field(default="medium", description="slower is smaller")
 
 
 class FinishTable(Table):
@@ -162,5 +185,31 @@ class StoryTable(Table):
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of story files, for editors."""
-    schema = StoryTable.model_json_schema()
+    from storyboard.presets import CAMERAS, NEGATIVES
+
+    schema: dict[str, Any] = _tidied(StoryTable.model_json_schema())
+    for table in ("Look", "SceneTable"):
+        keys = schema["$defs"][table]["properties"]
+        keys["camera"]["examples"] = list(CAMERAS)
+        keys["avoid"]["items"] = {"enum": list(NEGATIVES)}
+    schema["$defs"]["UpscaleTable"]["properties"]["model"]["examples"] = ["lanczos", "none", *PUBLISHED]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "story.schema.json", **schema}
+
+
+def _tidied(part: Any) -> Any:
+    """Without null, which TOML does not have, and without titles that repeat a key."""
+    if isinstance(part, list):
+        return [_tidied(item) for item in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return part
+    tidy = {key: _tidied(value) for key, value in cast("dict[str, Any]", part).items()}
+    if isinstance(tidy.get("title"), str):
+        del tidy["title"]
+    if "default" in tidy and (tidy["default"] in (None, []) or "$ref" in tidy):
+        del tidy["default"]
+    kinds = [kind for kind in tidy.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        tidy = {**kinds[0], **{key: value for key, value in tidy.items() if key != "anyOf"}}
+    elif kinds:
+        tidy["anyOf"] = kinds
+    return tidy

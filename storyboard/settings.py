@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from storyboard.mistakes import did_you_mean, written
+
 KEYS = ("models", "store", "device")
 
 
@@ -32,32 +34,55 @@ def config_path() -> Path:
 
 def settings(store: Path | None = None, device: str | None = None) -> Settings:
     """Raises SettingsError."""
-    file = _config(config_path())
+    path = config_path()
+    file = _config(path)
     named = os.environ.get("STORYBOARD_MODELS")
-    listed = file.get("models", [])
-    folders = (
-        named.split(os.pathsep) if named else cast("list[object]", listed if isinstance(listed, list) else [listed])
-    )
-    where = store or os.environ.get("STORYBOARD_STORE") or file.get("store")
+    folders = named.split(os.pathsep) if named else _texts(file, "models", path)
+    where = store or os.environ.get("STORYBOARD_STORE") or _text(file, "store", path)
     return Settings(
-        models=tuple(Path(str(folder)).expanduser() for folder in folders if folder),
-        store=Path(str(where)).expanduser() if where else None,
-        device=device or os.environ.get("STORYBOARD_DEVICE") or _text(file.get("device")),
+        models=tuple(_folder(folder) for folder in folders if folder),
+        store=_folder(where) if where else None,
+        device=device or os.environ.get("STORYBOARD_DEVICE") or _text(file, "device", path),
     )
 
 
-def _text(value: object) -> str | None:
-    return str(value) if value is not None else None
+def _folder(name: str | Path) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{name} leads nowhere: write the whole path") from None
+
+
+def _text(file: dict[str, object], key: str, path: Path) -> str | None:
+    value = file.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise SettingsError(f"{path}: {key} must be text in quotes, not {written(value)}")
+
+
+def _texts(file: dict[str, object], key: str, path: Path) -> list[str]:
+    """One text, or a list of them."""
+    value = file.get(key, [])
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    wrong = next((item for item in values if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise SettingsError(f"{path}: {key} must be folders in quotes, not {written(wrong)}")
+    return [str(item) for item in values]
 
 
 def _config(path: Path) -> dict[str, object]:
     try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+        facts = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text: save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
     unknown = sorted(set(facts) - set(KEYS))
     if unknown:
-        raise SettingsError(f'{path}: unknown key "{unknown[0]}" (there are: {", ".join(KEYS)})')
+        hint = did_you_mean(unknown[0], KEYS) or f" (there are: {', '.join(KEYS)})"
+        raise SettingsError(f"{path}: unknown key {written(unknown[0])}{hint}")
     return facts
