@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from post.upscale import RealESRGAN, Upscale
 
 
-def gpu_names() -> list[str]:
-    """Names of the CUDA devices the driver shows. Source: CUDA driver API (cuInit, cuDeviceGetName)."""
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """`bytes`: its whole memory."""
+
+    name: str
+    bytes: int
+
+
+def gpus() -> list[Gpu]:
+    """The CUDA devices the driver shows. Source: CUDA driver API (cuInit, cuDeviceGetName, cuDeviceTotalMem)."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -18,17 +27,22 @@ def gpu_names() -> list[str]:
     count = ctypes.c_int()
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return []
-    names: list[str] = []
+    found: list[Gpu] = []
     for index in range(count.value):
-        device, name = ctypes.c_int(), ctypes.create_string_buffer(128)
-        if driver.cuDeviceGet(ctypes.byref(device), index) == 0 and driver.cuDeviceGetName(name, 128, device) == 0:
-            names.append(name.value.decode(errors="replace"))
-    return names
+        device, name, memory = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t()
+        asked = (
+            driver.cuDeviceGet(ctypes.byref(device), index),
+            driver.cuDeviceGetName(name, 128, device),
+            driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+        )
+        if asked == (0, 0, 0):
+            found.append(Gpu(name.value.decode(errors="replace"), memory.value))
+    return found
 
 
 def has_gpu(device: str | None) -> bool:
     """Whether work asked for on `device` (None: anywhere) would run on a GPU."""
-    return device != "cpu" and bool(gpu_names())
+    return device != "cpu" and bool(gpus())
 
 
 def upscaled_with(upscale: Upscale | None, device: str | None) -> dict[str, str]:
@@ -39,4 +53,4 @@ def upscaled_with(upscale: Upscale | None, device: str | None) -> dict[str, str]
         torch = version("torch")
     except PackageNotFoundError:
         return {}
-    return {"torch": torch, "device": device or (gpu_names() or ["cpu"])[0]}
+    return {"torch": torch, "device": device or next((gpu.name for gpu in gpus()), "cpu")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -16,7 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from post.finish import Segment
-from post.sound import Soundtrack, SoundWriter
+from post.sound import RATE, Soundtrack, SoundWriter
 from scenes.footage import DamagedFile
 
 if TYPE_CHECKING:
@@ -60,9 +61,13 @@ class FilmFile:
     without an error."""
 
     def __init__(self, path: Path, container: str, about: About, fps: Fraction, sound: Soundtrack | None) -> None:
-        # Without use_metadata_tags the MP4 muxer drops every tag that iTunes does not know.
-        flags = {"movflags": "+faststart+use_metadata_tags"} if container in ("mp4", "mov") else {}
-        self.container: OutputContainer = av.open(path, "w", format=container, options=flags)
+        options: dict[str, str] = {}
+        if container in ("mp4", "mov"):
+            # Without use_metadata_tags the muxer drops every tag that iTunes does not know. Chapters and the film's
+            # length are written in the movie's own ticks, which would be milliseconds: 1/32 of a second is none.
+            ticks = lcm(fps.numerator, RATE)
+            options = {"movflags": "+faststart+use_metadata_tags", "movie_timescale": str(ticks)}
+        self.container: OutputContainer = av.open(path, "w", format=container, options=options)
         self.container.metadata.update({"title": about.title, **dict(about.tags)})
         self._about, self._fps, self._sound_of = about, fps, sound
         self._sound: SoundWriter | None = None
@@ -132,7 +137,7 @@ def _lay(join: Join, laid: Sequence[Sequence[int]], film: FilmFile) -> None:
     stream: VideoStream | None = None
     start = 0
     for segment, shown in zip(join.segments, laid, strict=True):
-        with av.open(segment.path) as source:
+        with av.open(segment.path, metadata_errors="replace") as source:
             video = source.streams.video[0]
             if stream is None:
                 stream = film.container.add_stream_from_template(video)
@@ -154,11 +159,11 @@ def _lay(join: Join, laid: Sequence[Sequence[int]], film: FilmFile) -> None:
 def _shown(segment: Segment) -> list[int]:
     """The frame that each packet shows, in the order they are decoded. Raises DamagedFile."""
     try:
-        with av.open(segment.path) as source:
+        with av.open(segment.path, metadata_errors="replace") as source:
             video = source.streams.video[0]
             size = (video.width, video.height)
             shown = [_frame(packet, segment.fps) for packet in _packets(source.demux(video))]
-    except (FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError, AttributeError) as error:  # a stream whose head is torn has no codec and no width
         raise DamagedFile(segment.path, f"cannot be read ({error})") from error
     if size != segment.size:
         raise DamagedFile(segment.path, f"is {size[0]}x{size[1]} where {segment.size[0]}x{segment.size[1]} was written")

@@ -35,14 +35,16 @@ class Soundtrack:
 
 
 def soundtrack_seconds(path: Path) -> float | None:
-    """Its length; None where the file holds no sound that can be read."""
+    """Its length, 0 where the file does not say; None where it holds no sound that can be read."""
     try:
-        with av.open(path) as source:
+        with av.open(path, metadata_errors="replace") as source:
             stream = source.streams.audio[0]
+            if next(source.decode(stream), None) is None:
+                return None
             if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
-            return source.duration / 1e6 if source.duration is not None else None
-    except (FFmpegError, IndexError, OSError):
+            return source.duration / 1e6 if source.duration is not None else 0.0
+    except (FFmpegError, IndexError, AttributeError):  # a stream of an unknown codec has no decoder
         return None
 
 
@@ -81,14 +83,14 @@ def _faded(tail: NDArray[np.float32], room: int) -> NDArray[np.float32]:
 def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
     try:
-        with av.open(path) as source:
+        with av.open(path, metadata_errors="replace") as source:
             for frame in source.decode(source.streams.audio[0]):
                 frame.pts = None  # gaps and odd starts in a file's own clock are not part of the music
                 for turned in resampler.resample(frame):
                     yield turned.to_ndarray().astype(np.float32, copy=False)
             for turned in resampler.resample(None):
                 yield turned.to_ndarray().astype(np.float32, copy=False)
-    except (FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError, AttributeError) as error:
         raise DamagedFile(path, f"its sound cannot be decoded ({error}): save it anew as WAV or FLAC") from error
 
 

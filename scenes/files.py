@@ -128,7 +128,7 @@ def read_video(path: Path, start: int, stop: int) -> Frames:
     """Frames `start` to `stop` of a lossless file, as RGB. Raises DamagedFile when fewer decode."""
     index = 0
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             for picture in container.decode(stream):
@@ -137,7 +137,7 @@ def read_video(path: Path, start: int, stop: int) -> Frames:
                 if index >= start:
                     yield picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
                 index += 1
-    except (FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError, AttributeError) as error:  # a stream whose head is torn has no codec
         raise DamagedFile(path, f"frame {index} does not decode ({error})") from error
     if index < stop:
         raise DamagedFile(path, f"{index} frames decode where {stop} were written")
@@ -166,9 +166,20 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def settle(folder: Path) -> None:
     """Force a folder and the files in it to the disk, so that a rename after it publishes whole files."""
-    for path in [*folder.iterdir(), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in folder.iterdir():
+        _sync(path, os.O_RDWR)
+    settle_folder(folder)
+
+
+def settle_folder(folder: Path) -> None:
+    """Force a folder's own entries to the disk: a rename in it is then there after a power cut."""
+    if os.name != "nt":  # Windows opens no folders, and journals renames itself
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -15,7 +15,8 @@ from PIL import Image, ImageCms, ImageColor
 from scenes.footage import Frame, Size
 
 Colour = tuple[int, int, int]
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "TGA", "PPM", "JPEG2000", "ICO")
+# MPO comes with JPEG; a name Pillow has no opener for, as "MPO", makes it fail on all that follow.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "TGA", "PPM", "JPEG2000", "ICO")
 NAMES = "PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, TGA, PPM, JPEG 2000 or ICO"
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -64,7 +65,7 @@ def fit_picture(path: Path, size: Size, fit: str, background: Colour) -> Frame:
         PictureError: the file cannot be decoded.
     """
     with _complaining("cannot be opened"), _opened(path) as opened:
-        with _complaining("cannot be decoded", ": is the file whole?"):
+        with _complaining("cannot be decoded"):
             opened.load()
         picture = _flat(_srgb(_upright(opened)), background)
     if fit == "contain":
@@ -92,7 +93,7 @@ def _contained(picture: Image.Image, size: Size, background: Colour) -> Image.Im
 
 
 @contextlib.contextmanager
-def _complaining(trouble: str, advice: str = "") -> Generator[None]:
+def _complaining(trouble: str) -> Generator[None]:
     """Whatever Pillow and its decoders raise over a file, as a PictureError; what they warn of goes unheard."""
     try:
         with warnings.catch_warnings():
@@ -107,8 +108,9 @@ def _complaining(trouble: str, advice: str = "") -> Generator[None]:
     except MemoryError as error:
         raise PictureError(f"{trouble}: it is too large for this machine's memory") from error
     except Exception as error:  # from broken files, decoders raise nearly anything
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        raise PictureError(f"{trouble} ({reason}){advice}") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise PictureError(f"{trouble} ({error.strerror})") from error
+        raise PictureError(f"{trouble} ({error or type(error).__name__}): is the file whole?") from error
 
 
 def _opened(path: Path) -> Image.Image:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from storyboard.mistakes import Place, did_you_mean, written
-from storyboard.schema import (
-    EncodeTable,
-    FinishTable,
-    InterpolateTable,
-    Look,
-    RecipeTable,
-    SceneTable,
-    StoryTable,
-    UpscaleTable,
-)
+from storyboard.keys import home_of, known_keys
+from storyboard.mistakes import Place, did_you_mean, nearest, written
 
 WANTED = {
     "string_type": "text in quotes",
@@ -29,21 +19,10 @@ WANTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list, as in [ ... ]",
-    "model_type": "a table, as in { key = value }",
-    "model_attributes_type": "a table, as in { key = value }",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
     "dict_type": "a table",
 }
-
-HOMES: tuple[tuple[type[BaseModel], str], ...] = (
-    (Look, "[look]"),
-    (SceneTable, "a [[scene]]"),
-    (FinishTable, "[finish]"),
-    (RecipeTable, "a [recipe.NAME]"),
-    (UpscaleTable, "upscale = { ... } in [finish]"),
-    (InterpolateTable, "interpolate = { ... } in [finish]"),
-    (EncodeTable, "encode = { ... } in [finish]"),
-    (StoryTable, "the first lines of the story"),
-)
 
 BARE = {"name": "-{}-", "prompt": "-"}
 """What a scene must have, to stand in for what was wrong; no author's scene is likely to bear such a name."""
@@ -55,6 +34,11 @@ def complaints(error: ValidationError, data: dict[str, Any]) -> list[tuple[Place
     for detail in error.errors(include_url=False):
         grouped.setdefault(_place(detail, data), []).append(detail)
     # A value that may be of several kinds fails once a kind: what failed inside it says more than that it is none.
+    # A required key that is misspelt is unknown and missing, and said once.
+    for place in [place for place, details in grouped.items() if details[0]["type"] == "extra_forbidden"]:
+        meant = nearest(str(place[-1]), known_keys(place[:-1]))
+        if grouped.get((*place[:-1], meant or ""), [{"type": ""}])[0]["type"] == "missing":
+            del grouped[(*place[:-1], meant or "")]
     inner = {place[:-1] for place in grouped if len(place) > 1}
     wrong_kind = {place for place, details in grouped.items() if all(d["type"] in WANTED for d in details)}
     return [(place, _message(place, details)) for place, details in grouped.items() if place not in inner & wrong_kind]
@@ -113,43 +97,64 @@ def _place(detail: ErrorDetails, data: object) -> Place:
 def _message(place: Place, details: Sequence[ErrorDetails]) -> str:
     detail = details[0]
     kind, given, ctx = detail["type"], detail["input"], detail.get("ctx", {})
-    key = _subject(place[-1]) if place else "the story"
+    key = _subject(place)
     match kind:
-        case "missing" | "too_short" if place == ("scene",):
-            return "the story has no scenes: each begins with a line [[scene]]"
-        case "list_type" if place == ("scene",):
-            return _no_scenes(given)
+        case "missing" | "too_short":
+            return _missing(place)
         case "extra_forbidden":
             return _unknown(str(place[-1]), place[:-1])
-        case "missing":
-            return f'{_table(place[:-1])} needs "{key}"'
         case "literal_error":
             known = re.findall(r"'([^']*)'", str(ctx["expected"]))
             hint = did_you_mean(given, known) if isinstance(given, str) else ""
             return f"{key} = {written(given)} is none of {', '.join(map(written, known))}{hint}"
-        case "string_too_short":
-            return f"{key} is empty: write something, or leave it out"
+        case "string_pattern_mismatch" if given:
+            return f"{key} = {written(given)} may hold letters, digits, - and _ only"
+        case "string_too_short" | "string_pattern_mismatch":
+            needed = place[0] == "scene" and key in BARE
+            return f"{key} is empty" + ("" if needed else f": write something, or leave {key} out")
         case "string_too_long":
             return f"{key} is longer than {ctx['max_length']} characters"
-        case "string_pattern_mismatch":
-            return f"{key} = {written(given)} may hold letters, digits, - and _ only"
         case "finite_number":
             return f"{key} = {written(given)} must be a finite number"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             return f"{key} = {written(given)} must be {_bound(kind, ctx)}"
         case _ if kind in WANTED:
-            if len(place) == 1 and isinstance(given, list):
-                return f"[{key}] is one table: write its heading in single brackets, once"
-            wanted = " or ".join(dict.fromkeys(WANTED.get(d["type"], d["msg"]) for d in details))
-            return f"{key} must be {wanted}, not {written(given)}"
+            return _wrong_kind(place, details)
         case _:
             return f"{key}: {detail['msg']}"
 
 
-def _no_scenes(given: object) -> str:
-    if isinstance(given, dict):
-        return "each scene is headed [[scene]], in double brackets"
-    return f"scene must be tables headed [[scene]], not {written(given)}"
+def _missing(place: Place) -> str:
+    match place:
+        case ("scene",):
+            return "the story has no scenes: each begins with a line [[scene]]"
+        case ("scene", int(index), "name"):
+            return f'scene {index + 1} has no name: name = "..."'
+        case ("scene", _, "prompt"):
+            return "prompt is missing: say what happens in the clip"
+        case _:
+            return f'{place[-2]} needs {place[-1]} = "..." too'
+
+
+def _wrong_kind(place: Place, details: Sequence[ErrorDetails]) -> str:
+    given, key = details[0]["input"], _subject(place)
+    match place:
+        case ("scene",) if isinstance(given, dict):
+            return "each scene is headed [[scene]], in double brackets"
+        case ("scene",):
+            return f"scene must be tables headed [[scene]], not {written(given)}"
+        case ("recipe",):
+            return f"recipe must be tables headed [recipe.NAME], not {written(given)}; [look] says which is used"
+        case (str(table),) if isinstance(given, list):
+            return f"{table} is one table, headed [{table}] in single brackets"
+        case ("look" | "finish" as table,):
+            return f"{table} must be a table, headed [{table}], not {written(given)}"
+        case _:
+            pass
+    wanted = list(dict.fromkeys(WANTED.get(detail["type"], detail["msg"]) for detail in details))
+    if wanted[-1] == "a table" and isinstance(given, str):
+        wanted[-1] += f", as in {{ {known_keys(place)[0]} = {written(given)} }}"
+    return f"{key} must be {', or '.join(wanted)}, not {written(given)}"
 
 
 def _bound(kind: str, ctx: dict[str, Any]) -> str:
@@ -161,62 +166,18 @@ def _bound(kind: str, ctx: dict[str, Any]) -> str:
 def _unknown(key: str, around: Place) -> str:
     """An unknown key, with the table that has it or the key that was meant."""
     here = known_keys(around)
-    order = reversed(HOMES) if around[:1] == ("finish",) else HOMES
-    homes = [name for table, name in order if key in table.model_fields]
-    if homes and here:
-        return f"{key} does not belong here, but in {homes[0]}"
+    home = home_of(key, around)
+    if home is not None:
+        return f"{key} does not belong here, but in {home}"
     there = f" (there are: {', '.join(here)})" if len(here) < 8 else ""
     return f"unknown key {written(key)}{did_you_mean(key, here) or there}"
 
 
-def _subject(key: str | int) -> str:
-    return f"item {key + 1}" if isinstance(key, int) else str(key)
-
-
-def _table(place: Place) -> str:
+def _subject(place: Place) -> str:
     match place:
         case ():
             return "the story"
-        case ("scene", int(index)):
-            return f"scene {index + 1}"
+        case (*_, str(of), int(index)):
+            return f"item {index + 1} of {of}"
         case _:
-            return ".".join(str(step) for step in place if isinstance(step, str))
-
-
-def known_keys(place: Place) -> list[str]:
-    """The keys a table at this place may have."""
-    keys: list[str] = []
-    kinds: list[Any] = [StoryTable]
-    for step in place:
-        kinds = [inner for kind in kinds for inner in _inside(kind, step)]
-    for kind in kinds:
-        for model in _models(kind):
-            keys += model.model_fields
-    return keys
-
-
-def _inside(kind: Any, step: str | int) -> list[Any]:
-    found: list[Any] = []
-    for option in _options(kind):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            if step in option.model_fields:
-                found.append(option.model_fields[str(step)].annotation)
-        elif get_origin(option) in (list, dict):
-            found.append(get_args(option)[-1])
-    return found
-
-
-def _models(kind: Any) -> list[type[BaseModel]]:
-    return [option for option in _options(kind) if isinstance(option, type) and issubclass(option, BaseModel)]
-
-
-def _options(kind: Any) -> list[Any]:
-    """The kinds a value may be of: unions and Annotated opened."""
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return [option for part in get_args(kind) for option in _options(part)]
-    if origin is Annotated:
-        return _options(get_args(kind)[0])
-    if origin is Literal:
-        return []
-    return [kind]
+            return str(place[-1])

@@ -102,8 +102,10 @@ class LocalCrew:
         started = time.monotonic()
         self._events.tell("scene.started", scene=scene, key=key, frames=shot.frames)
 
+        drawn: list[str] = []
+
         def make(into: Path) -> None:
-            self.made.add(scene)
+            drawn.append(scene)
             if self._studio is None:
                 self._studio = shot.renderer.open(self._expected or [shot], self._machine)
             frames = self._studio.render(shot, self._teller("scene.progress", scene))
@@ -119,7 +121,12 @@ class LocalCrew:
 
         clip = load_clip(kept())
         self._store.copy_still(clip.last)
-        self._events.tell("scene.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
+        seconds = round(time.monotonic() - started, 3)
+        if drawn:
+            self.made.add(scene)
+            self._events.tell("scene.done", scene=scene, key=key, seconds=seconds)
+        else:  # another run made it while this one waited
+            self._events.tell("scene.kept", scene=scene, key=key)
         return clip
 
     def _finish(self, scene: str, finish: Finish, key: str) -> Segment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes.util
+import os
 import platform
 import shutil
 import sys
@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from post.devices import gpu_names
+from post.devices import gpus
 from post.encode import FORMATS, works
+from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
 from storyboard.production import existing, gigabytes
 
@@ -32,20 +33,21 @@ class Finding:
 
 def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield _memory()
     yield from _gpu()
     yield from _packages()
     yield from _encoders()
     yield from _weights(models)
-    yield _vulkan()
+    yield from _vulkan()
     free = shutil.disk_usage(existing(store)).free
     yield Finding("disk", OK if free > 5e9 else NOTE, f"{gigabytes(free)} free for {store}")
 
 
 def _gpu() -> Iterator[Finding]:
-    names = gpu_names()
-    for index, name in enumerate(names):
-        yield Finding("gpu", OK, f"cuda:{index} {name}")
-    if not names:
+    found = gpus()
+    for index, gpu in enumerate(found):
+        yield Finding("gpu", OK, f"cuda:{index} {gpu.name}, {gigabytes(gpu.bytes)}")
+    if not found:
         yield Finding(
             "gpu", MISSING, "no CUDA device: drafts only", "use a machine with an NVIDIA GPU and its driver, or --draft"
         )
@@ -88,7 +90,20 @@ def _weights(models: Sequence[Path]) -> Iterator[Finding]:
             yield Finding("upscaler", OK, f"{name}: {served.path}")
 
 
-def _vulkan() -> Finding:
-    if ctypes.util.find_library("vulkan") is None:
-        return Finding("vulkan", NOTE, "no Vulkan loader (only RIFE by ncnn needs one)", "install libvulkan1")
-    return Finding("vulkan", OK, "the Vulkan loader is there")
+def _vulkan() -> Iterator[Finding]:
+    devices = vulkan_devices()
+    use = "only RIFE by ncnn needs Vulkan"
+    if devices is None:
+        yield Finding("vulkan", NOTE, f"no Vulkan loader; {use}", "install libvulkan1")
+    elif not devices:
+        yield Finding("vulkan", NOTE, f"a Vulkan loader and no device; {use}", "install the GPU's Vulkan driver")
+    for device in devices or []:
+        state = NOTE if device.is_cpu else OK
+        yield Finding("vulkan", state, f"{device.name}{': a CPU posing as a GPU' if device.is_cpu else ''}")
+
+
+def _memory() -> Finding:
+    if not hasattr(os, "sysconf"):
+        return Finding("memory", NOTE, "not known on this system")
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Finding("memory", OK, f"{gigabytes(pages * size)} of RAM")

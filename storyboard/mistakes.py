@@ -32,7 +32,7 @@ class Mistake:
 
     def __str__(self) -> str:
         at = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        who = f'scene "{self.scene}": ' if self.scene else ""
+        who = f"scene {written(self.scene)}: " if self.scene else ""
         head = _plain(f"{at}: {who}{self.message}")
         if not self.line:
             return head
@@ -77,11 +77,17 @@ def _window(source: str, column: int) -> tuple[str, int]:
     return f"{before}{source[start : start + SHOWN]}{after}", column - start + len(before)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean "prompt"?)', or nothing where no known word is near."""
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word most like this one, in any case; None where none is near."""
     folded = {name.lower(): name for name in sorted(known)}
-    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    return f' (did you mean "{folded[near[0]]}"?)' if near else ""
+    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """' (did you mean "prompt"?)', or nothing where no known word is near."""
+    near = nearest(word, known, cutoff)
+    return f' (did you mean "{near}"?)' if near is not None else ""
 
 
 def written(value: object) -> str:
@@ -92,8 +98,8 @@ def written(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
-    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write the longest
-        return "that number"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"{hex(value)[:20]}..."  # Python refuses to write more than 4300 decimal digits
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:56]}...{text[-1] if isinstance(value, str) else ''}"
 

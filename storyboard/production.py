@@ -14,6 +14,7 @@ from typing import Any
 from post.finish import Finish, Segment
 from post.join import About, Join, write_film
 from post.sound import Soundtrack
+from scenes.files import settle_folder
 from scenes.footage import Clip
 from scenes.shot import Machine, MachineLacks, Shot
 from storyboard.crew import LocalCrew, Rehearsal, explained
@@ -22,7 +23,7 @@ from storyboard.film import Reel, Wanted, film
 from storyboard.gear import Gear, gear_for
 from storyboard.identity import digest
 from storyboard.manifest import DRAFT, REAL, Manifest
-from storyboard.store import Store, settle_folder
+from storyboard.store import Store
 from storyboard.story import Story
 
 # Lossless video of real pictures comes to about 0.6 of its raw size (FFV1 at 832x480: 0.7 MB of 1.2); noise to all.
@@ -115,7 +116,8 @@ def produce(
     expected = [shot for name, shot in rehearsed.crew.shots.items() if name in rehearsed.to_make]
     crew = LocalCrew(store, events, Machine(options.device), expected)
     stand_ins = [str(stand_in) for stand_in in rehearsed.gear.stand_ins]
-    events.tell("run.started", story=str(story.path), mode=mode, to_make=len(expected), stand_ins=stand_ins or None)
+    counts = {"to_render": len(expected), "to_finish": len(rehearsed.crew.missing_segments)}
+    events.tell("run.started", story=str(story.path), mode=mode, **counts, stand_ins=stand_ins or None)
 
     def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
         for of, take in crew.takes:

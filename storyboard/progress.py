@@ -33,8 +33,7 @@ def sentence(event: Event) -> str | None:
     scene = event.get("scene", "")
     match event["event"]:
         case "run.started":
-            made = f"{event['to_make']} clips to render" if event["to_make"] else "every clip is kept"
-            return "\n".join([made, *(f"draft: {said}" for said in event.get("stand_ins", []))])
+            return "\n".join([_work(event), *(f"draft: {said}" for said in event.get("stand_ins", []))])
         case "scene.done":
             return f"{scene}: rendered in {event['seconds']:.1f} s"
         case "segment.done":
@@ -47,6 +46,14 @@ def sentence(event: Event) -> str | None:
             return f"joining {event['frames']} frames"
         case _:
             return None
+
+
+def _work(event: Event) -> str:
+    render, finish = event["to_render"], event["to_finish"]
+    if not render and not finish:
+        return "every clip is kept"
+    clips = f"{render} clip{'s' * (render != 1)} to render" if render else "every clip is kept"
+    return f"{clips}, {finish} to finish"
 
 
 class Lines:
@@ -71,7 +78,7 @@ class Lines:
 
 
 class Bars:
-    """A bar for the film and one for each scene under way."""
+    """A bar for the film, with the time left, and one for each clip under way."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -80,29 +87,32 @@ class Bars:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._progress: Progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, float] = {}
         self._film: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
-        name, scene = event["event"], event.get("scene", "")
         text = sentence(event)
         if text is not None:
             self._progress.console.print(text, highlight=False, markup=False)
-        if name == "run.started" and event["to_make"]:
-            self._film = self._progress.add_task("film", total=float(event["to_make"]))
-        elif name in ("scene.started", "segment.started"):
-            part = name.split(".")[0]
-            verb = "render" if part == "scene" else "finish"
-            self._tasks[part + scene] = self._progress.add_task(f"{verb} {scene}", total=1.0)
-        elif name in ("scene.progress", "segment.progress"):
-            task = self._tasks.get(name.split(".")[0] + scene)
-            if task is not None:
-                self._progress.update(task, completed=event["done"])
-        elif name in ("scene.done", "segment.done"):
-            task = self._tasks.pop(name.split(".")[0] + scene, None)
-            if task is not None:
-                self._progress.remove_task(task)
-            if name == "segment.done" and self._film is not None:
-                self._progress.advance(self._film)
+        part, _, what = event["event"].partition(".")
+        if event["event"] == "run.started" and (work := event["to_render"] + event["to_finish"]):
+            self._film = self._progress.add_task("film", total=float(work))
+        elif part in ("scene", "segment"):
+            self._clip(f"{'render' if part == 'scene' else 'finish'} {event['scene']}", what, event)
+
+    def _clip(self, name: str, what: str, event: Event) -> None:
+        if what == "started":
+            self._tasks[name] = self._progress.add_task(name, total=1.0)
+            return
+        task = self._tasks.get(name)
+        if task is None:
+            return
+        self._done[name] = event["done"] if what == "progress" else 1.0
+        self._progress.update(task, completed=self._done[name])
+        if what in ("done", "kept"):
+            self._progress.remove_task(self._tasks.pop(name))
+        if self._film is not None:
+            self._progress.update(self._film, completed=sum(self._done.values()))
 
     def __enter__(self) -> Self:
         self._progress.start()

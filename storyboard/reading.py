@@ -53,8 +53,7 @@ class Reading:
         try:
             if path.is_file():
                 return path
-            there = "is a folder, not a file" if path.is_dir() else "is no ordinary file"
-            what = there if path.exists() else f"is not there{_nearby(path, name)}"
+            what = _what_else(path, name)
         except OSError as error:
             what = f"cannot be read ({why(error)})"
         self.complain(place, f"{place[-1]} = {written(name)} {what}")
@@ -85,9 +84,20 @@ def why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def _what_else(path: Path, name: str) -> str:
+    """Why there is no file to read."""
+    if path.is_dir():
+        return "is a folder, not a file"
+    if path.exists():
+        return "is no ordinary file"
+    if path.is_symlink():
+        return "is a link that leads nowhere"
+    return f"is not there{_nearby(path, name)}"
+
+
 def _nearby(path: Path, name: str) -> str:
     """A file of nearly that name in its folder, or what is wrong with the folder."""
     if not path.parent.is_dir():
         return f": there is no folder {written(str(Path(name).parent))} either"
-    there = {str(Path(name).with_name(p.name)): p.name for p in path.parent.iterdir() if p.is_file()}
-    return did_you_mean(name, there)
+    there = [str(Path(name).with_name(p.name)) for p in path.parent.iterdir() if p.is_file()]
+    return did_you_mean(name, there, cutoff=0.7)  # all share an ending

@@ -98,7 +98,7 @@ def _scenes(table: StoryTable, model: WanModel, reading: Reading) -> list[Scene]
         folded = part.name.casefold()
         if folded in names:
             other = names[folded]
-            case = "" if other == part.name else ": files may not differ in case alone"
+            case = "" if other == part.name else ", and files may not differ in case alone"
             reading.complain(("scene", index, "name"), f'there is a scene "{other}" already{case}: rename one')
         names.setdefault(folded, part.name)
         above = table.scene[index - 1].name if index else None
@@ -235,8 +235,12 @@ def _complain_of_ring(circle: list[str], named: Mapping[str, Scene], order: list
         after = named[name].opens_on == After(following)
         links.append(f'"{name}" opens after "{following}"' if after else _joining(named[name], following))
     key = "after" if named[first].opens_on == After(round_[1]) else "end_on"
-    what = "waits for itself" if len(round_) == 2 else "scenes wait for each other in a ring"
-    reading.complain(("scene", order.index(first), key), f"{what}: {', '.join(links)}")
+    what, remedy = (
+        ("waits for itself", "name another scene")
+        if len(round_) == 2
+        else ("scenes wait for each other in a ring", "name another scene in one of them")
+    )
+    reading.complain(("scene", order.index(first), key), f"{what} ({', '.join(links)}): {remedy}")
 
 
 def _joining(scene: Scene, source: str) -> str:

@@ -22,7 +22,17 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from scenes.files import CLIP_FILE, FACTS_FILE, file_digest, read_still, settle, write_facts, write_still
+from scenes.files import (
+    CLIP_FILE,
+    FACTS_FILE,
+    file_digest,
+    read_facts,
+    read_still,
+    settle,
+    settle_folder,
+    write_facts,
+    write_still,
+)
 from scenes.footage import DamagedFile, Frame, Still, frame_digest
 from storyboard.identity import Json, digest, recipe
 from storyboard.memory import Memory
@@ -66,7 +76,7 @@ class Store:
         Raises:
             DamagedFile: naming the file.
         """
-        facts_path = next((home / name for name in FACTS if (home / name).is_file()), home / FACTS_FILE)
+        facts_path = _facts_path(home)
         try:
             facts = json.loads(facts_path.read_text(encoding="utf-8"))
             path = home / facts.get("file", CLIP_FILE)
@@ -121,7 +131,16 @@ class Store:
                 if not home.is_dir():  # else another machine was first, on a volume without locks: its work stands
                     raise
             settle_folder(home.parent)
+        self._remember(home)
         return home
+
+    def _remember(self, home: Path) -> None:
+        """What was just written need not be read again to be known."""
+        with contextlib.suppress(DamagedFile, KeyError, FileNotFoundError):
+            facts = read_facts(_facts_path(home))
+            self.memory.note(home / facts.get("file", CLIP_FILE), facts["sha256"])
+            if "last" in facts:
+                self.memory.note(home / "last.png", facts["last"])
 
     @contextlib.contextmanager
     def _aside(self, key: str) -> Generator[Path]:
@@ -193,10 +212,5 @@ class Store:
                 self._run = ""
 
 
-def settle_folder(folder: Path) -> None:
-    """Force a folder's own entries to the disk: a rename in it is then there after a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _facts_path(home: Path) -> Path:
+    return next((home / name for name in FACTS if (home / name).is_file()), home / FACTS_FILE)

@@ -39,6 +39,8 @@ def syntax_mistake(said: str, file: str, places: Places) -> Mistake:
     if what.startswith(("Cannot", "Duplicate")):  # noticed once the value is read: its key is what to look at
         column = len(source) - len(source.lstrip()) + 1
         width = len(re.split(r"\s*=", source.strip())[0])
+    if what == "Invalid value" and re.match(r"[\w\"'-]+\s*=", source[column - 1 :]):
+        what = "Unclosed array"  # the next line was read as its item
     message = next((re.sub(pattern, words, what) for pattern, words in WORDS if re.fullmatch(pattern, what)), what)
     if CURLY.match(source[column - 1 :]):
         message = 'text stands in straight quotes, "like this"'
