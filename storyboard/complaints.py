@@ -24,6 +24,7 @@ WANTED = {
     "dict_type": "a table",
 }
 
+EMPTY = {"name": "letters, digits, - and _ make a name", "prompt": "say what happens in the clip"}
 BARE = {"name": "-{}-", "prompt": "-"}
 """What a scene must have, to stand in for what was wrong; no author's scene is likely to bear such a name."""
 
@@ -42,6 +43,11 @@ def complaints(error: ValidationError, data: dict[str, Any]) -> list[tuple[Place
     inner = {place[:-1] for place in grouped if len(place) > 1}
     wrong_kind = {place for place, details in grouped.items() if all(d["type"] in WANTED for d in details)}
     return [(place, _message(place, details)) for place, details in grouped.items() if place not in inner & wrong_kind]
+
+
+def places_of(error: ValidationError, data: dict[str, Any]) -> tuple[Place, ...]:
+    """Everywhere that something is wrong."""
+    return tuple(_place(detail, data) for detail in error.errors(include_url=False))
 
 
 def mended(data: dict[str, Any], places: Sequence[Place]) -> dict[str, Any]:
@@ -110,8 +116,8 @@ def _message(place: Place, details: Sequence[ErrorDetails]) -> str:
         case "string_pattern_mismatch" if given:
             return f"{key} = {written(given)} may hold letters, digits, - and _ only"
         case "string_too_short" | "string_pattern_mismatch":
-            needed = place[0] == "scene" and key in BARE
-            return f"{key} is empty" + ("" if needed else f": write something, or leave {key} out")
+            remedy = EMPTY.get(key, f"write something, or leave {key} out")
+            return f"{key} is empty: {remedy}"
         case "string_too_long":
             return f"{key} is longer than {ctx['max_length']} characters"
         case "finite_number":
@@ -143,6 +149,8 @@ def _wrong_kind(place: Place, details: Sequence[ErrorDetails]) -> str:
             return "each scene is headed [[scene]], in double brackets"
         case ("scene",):
             return f"scene must be tables headed [[scene]], not {written(given)}"
+        case ("scene", int()):
+            return f"{key} must be a table headed [[scene]], not {written(given)}"
         case ("recipe",):
             return f"recipe must be tables headed [recipe.NAME], not {written(given)}; [look] says which is used"
         case (str(table),) if isinstance(given, list):

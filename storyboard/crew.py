@@ -14,11 +14,10 @@ from typing import Protocol, TypeVar
 from post.devices import upscaled_with
 from post.finish import Finish, Segment, finished_frames, load_segment, write_segment
 from scenes.files import load_clip, write_clip
-from scenes.footage import Clip, DamagedFile, Still, frame_digest
+from scenes.footage import Clip, DamagedFile, Still
 from scenes.picture import fit_picture
 from scenes.shot import Machine, MachineLacks, Shot, Stopped, Studio
 from storyboard.events import Events
-from storyboard.gear import UNMADE
 from storyboard.identity import digest
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import Colour
@@ -80,14 +79,14 @@ class LocalCrew:
         home = None if anew else self._found(CLIPS, key, scene)
         if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
-            return _done(load_clip(home))
+            return settled(load_clip(home))
         return self._camera.submit(explained, lambda: self._shoot(scene, shot, key, anew))
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
         if home := self._found(SEGMENTS, key, scene):
             self._events.tell("segment.kept", scene=scene, key=key)
-            return _done(load_segment(home))
+            return settled(load_segment(home))
         return self._finishing.submit(explained, lambda: self._finish(scene, finish, key))
 
     def _found(self, shelf: str, key: str, scene: str) -> Path | None:
@@ -173,7 +172,7 @@ class LocalCrew:
             self._studio = None
 
 
-def _done(value: T) -> Future[T]:
+def settled(value: T) -> Future[T]:
     future: Future[T] = Future()
     future.set_result(value)
     return future
@@ -192,70 +191,3 @@ def explained(work: Callable[[], T]) -> T:
                 "unused work, --store puts it elsewhere) and run the same command again"
             ) from error
         raise
-
-
-class Rehearsal:
-    """A crew that makes nothing and lists what is missing: `plan` is the same walk with it."""
-
-    at_once = 1
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.shots: dict[str, Shot] = {}
-        self.finishes: dict[str, Finish] = {}
-        self.missing_clips: set[str] = set()
-        self.missing_segments: set[str] = set()
-
-    def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
-        how = fitting(size, fit, background)
-        known = self._store.memory.recall(picture, how)
-        if known is None:
-            known = frame_digest(fit_picture(picture, size, fit, background))
-            self._store.memory.note(picture, known, how)
-        return self._store.still(known)
-
-    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
-        self.shots[scene] = shot
-        key = digest(shot)
-        home = None if anew or waits(shot) else self._found(CLIPS, key)
-        if home is not None:
-            return _done(load_clip(home))
-        self.missing_clips.add(scene)
-        unmade = UNMADE + key
-        folder = self._store.home(CLIPS, key)
-        last = Still(unmade, folder / "last.png")
-        return _done(Clip(unmade, shot.frames, shot.renderer.fps, shot.size, last, folder))
-
-    def finish(self, scene: str, finish: Finish) -> Future[Segment]:
-        self.finishes[scene] = finish
-        key = digest(finish)
-        made = not finish.span.clip.digest.startswith(UNMADE)
-        home = self._found(SEGMENTS, key) if made else None
-        if home is not None:
-            return _done(load_segment(home))
-        self.missing_segments.add(scene)
-        folder = self._store.home(SEGMENTS, key)
-        return _done(Segment(UNMADE + key, finish.frames, finish.fps, finish.size, "", folder))
-
-    def _found(self, shelf: str, key: str) -> Path | None:
-        """As the store finds it, but moving nothing: what is damaged counts as missing."""
-        home = self._store.home(shelf, key)
-        if not home.is_dir():
-            return None
-        try:
-            self._store.check(home)
-        except DamagedFile:
-            return None
-        return home
-
-    def stop(self) -> None:
-        """Nothing is under way."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def waits(shot: Shot) -> bool:
-    """Whether a shot opens or ends on a frame that is not made yet."""
-    stills = [*shot.opening, *([shot.last] if shot.last else [])]
-    return any(still.digest.startswith(UNMADE) for still in stills)

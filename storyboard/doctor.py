@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from post.devices import gpus
 from post.encode import FORMATS, works
 from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
-from storyboard.production import existing, gigabytes
+from storyboard.room import free_bytes, gigabytes
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 
@@ -39,7 +38,7 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield from _encoders()
     yield from _weights(models)
     yield from _vulkan()
-    free = shutil.disk_usage(existing(store)).free
+    free = free_bytes(store)
     yield Finding("disk", OK if free > 5e9 else NOTE, f"{gigabytes(free)} free for {store}")
 
 

@@ -18,9 +18,11 @@ from scenes.files import read_video, write_still
 from scenes.footage import DamagedFile, Frames
 from scenes.shot import MachineLacks
 from storyboard.crew import explained
+from storyboard.delivery import about, soundtrack_of
 from storyboard.identity import digest
-from storyboard.manifest import Manifest
-from storyboard.production import Rehearsed, about, existing, gigabytes, mode_of, soundtrack_of
+from storyboard.manifest import Manifest, mode_of
+from storyboard.production import Rehearsed
+from storyboard.room import existing, gigabytes
 from storyboard.store import CLIPS, SEGMENTS, Store
 
 TARGETS = (*FORMATS, "png", "master")

@@ -15,6 +15,10 @@ from storyboard.store import Store
 DRAFT, REAL = "draft", "real"
 
 
+def mode_of(draft: bool) -> str:
+    return DRAFT if draft else REAL
+
+
 class Manifest:
     """One story's file in the store, with one part a mode: {"scenes": {name: {"shot", "segment"}}, "film", "takes"}."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 from scenes.animatic import Animatic, named_move
 from scenes.files import read_facts
 from scenes.footage import DamagedFile
+from storyboard.delivery import film_path
 from storyboard.gear import UNMADE
 from storyboard.identity import Json, changes, digest, recipe
-from storyboard.manifest import Manifest
-from storyboard.production import Rehearsed, existing, film_path, gigabytes, mode_of
+from storyboard.manifest import Manifest, mode_of
+from storyboard.production import Rehearsed
+from storyboard.room import free_bytes, gigabytes
 from storyboard.store import CLIPS, Store
 from storyboard.story import After, Opening, Scene, Story
 
@@ -82,7 +83,7 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         film_fps=str(fps),
         film_seconds=round(float(frames / fps), 3),
         disk_needed=rehearsed.bytes_needed,
-        disk_free=shutil.disk_usage(existing(store.root)).free,
+        disk_free=free_bytes(store.root),
     )
 
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from post.finish import Finish, Segment
-from post.join import About, Join, write_film
-from post.sound import Soundtrack
-from scenes.files import settle_folder
 from scenes.footage import Clip
 from scenes.shot import Machine, MachineLacks, Shot
-from storyboard.crew import LocalCrew, Rehearsal, explained
+from storyboard.crew import LocalCrew, explained
+from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
 from storyboard.film import Reel, Wanted, film
 from storyboard.gear import Gear, gear_for
 from storyboard.identity import digest
-from storyboard.manifest import DRAFT, REAL, Manifest
+from storyboard.manifest import Manifest, mode_of
+from storyboard.rehearsal import Rehearsal
+from storyboard.room import free_bytes, gigabytes
 from storyboard.store import Store
 from storyboard.story import Story
 
@@ -84,10 +79,6 @@ def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
-def mode_of(draft: bool) -> str:
-    return DRAFT if draft else REAL
-
-
 def rehearse(story: Story, store: Store, options: Options) -> Rehearsed:
     gear = gear_for(story, options.draft, options.weights, options.device, store.memory)
     crew = Rehearsal(store)
@@ -140,7 +131,7 @@ def produce(
     if segments is not None:
         target = options.film or film_path(story, options.draft)
         outcome.film = target
-        outcome.joined = explained(lambda: _join(story, rehearsed.gear, segments, target, store, manifest, events))
+        outcome.joined = explained(lambda: join_film(story, rehearsed.gear, segments, target, store, manifest, events))
     events.tell("run.done", made=sorted(outcome.made), failed=failed or None, film=str(outcome.film or "") or None)
     return outcome
 
@@ -156,111 +147,9 @@ def _others(story: Story, store: Store, options: Options, reel: Reel) -> tuple[S
 
 def _check_room(rehearsed: Rehearsed, store: Store) -> None:
     needed = rehearsed.bytes_needed
-    free = shutil.disk_usage(existing(store.root)).free
+    free = free_bytes(store.root)
     if needed > free:
         raise MachineLacks(
             f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {store.root}: "
             "free some space (`storyboard gc` drops unused work), or use --store on another disk"
         )
-
-
-def existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    path = path.absolute()
-    while not path.is_dir():
-        path = path.parent
-    return path
-
-
-def gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(0.1, count / 1e6):.1f} MB"
-
-
-def film_path(story: Story, draft: bool, film: Path | None = None) -> Path:
-    path = film or story.film
-    return path.with_name(f"{path.stem}.draft{path.suffix}") if draft else path
-
-
-def out_path(story: Story, scene: str, draft: bool) -> Path:
-    return story.folder / "out" / f"{scene}{'.draft' if draft else ''}.mp4"
-
-
-def deliver(kept: Path, target: Path) -> None:
-    """A copy of kept work where people look, whole at every moment; nothing where it is there already."""
-    facts = kept.stat()
-    try:
-        there = target.stat()
-        if (there.st_size, there.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
-            return
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        shutil.copy2(kept, aside)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
-    """What the film says of itself: the story, the seeds, and what stood in for what."""
-    facts: dict[str, Any] = {
-        "storyboard": version("storyboard"),
-        "mode": mode_of(gear.draft),
-        "model": story.model.name,
-        "scenes": [
-            {"name": s.name, "prompt": s.prompt, "seed": s.seed, "frames": s.frames, "recipe": s.recipe}
-            for s in story.scenes
-        ],
-    }
-    if gear.stand_ins:
-        facts["stand_ins"] = [str(stand_in) for stand_in in gear.stand_ins]
-    said = f"{'Draft: ' if gear.draft else ''}{'; '.join(map(str, gear.stand_ins))}"
-    tags = (("comment", said or "made with storyboard"), ("storyboard", json.dumps(facts, ensure_ascii=False)))
-    chapters = tuple((s.name, length) for s, length in zip(story.scenes, lengths, strict=True))
-    return About(story.title, chapters, tags)
-
-
-def soundtrack_of(story: Story, store: Store) -> Soundtrack | None:
-    path = story.finishing.soundtrack
-    return Soundtrack(store.memory.file_digest(path), path) if path else None
-
-
-def _join(
-    story: Story,
-    gear: Gear,
-    segments: Sequence[Segment],
-    target: Path,
-    store: Store,
-    manifest: Manifest,
-    events: Events,
-) -> bool:
-    """The film at its place; False where it lay there already."""
-    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments]), soundtrack_of(story, store))
-    key, mode = digest(join), mode_of(gear.draft)
-    known = manifest.film(mode)
-    if known.get("key") == key and known.get("path") == str(target.absolute()) and _is_still(target, known):
-        events.tell("film.kept", path=str(target))
-        return False
-    events.tell("film.started", path=str(target), frames=join.frames)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
-        write_film(join, aside)
-        aside.replace(target)
-        settle_folder(target.parent)
-    finally:
-        aside.unlink(missing_ok=True)
-    facts = target.stat()
-    place = {"key": key, "path": str(target.absolute()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    manifest.note(mode, film=place)
-    events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=facts.st_size)
-    return True
-
-
-def _is_still(target: Path, known: dict[str, Any]) -> bool:
-    try:
-        facts = target.stat()
-    except FileNotFoundError:
-        return False
-    return (facts.st_size, facts.st_mtime_ns) == (known.get("bytes"), known.get("mtime_ns"))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scenes.footage import Size
 from scenes.picture import Colour, parse_colour
 from scenes.wan.models import I2V_A14B, RECIPES, WanModel, model_of, whole_frames
-from storyboard.complaints import complaints, mended
+from storyboard.complaints import complaints, mended, places_of
 from storyboard.finishing import film_file, finishing, parse_size
 from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.presets import NEGATIVES
@@ -29,10 +29,10 @@ CLIP_SIDE_LIMIT = 4096
 
 def resolve(data: dict[str, Any], path: Path, found: list[tuple[Place, str]], *, confined: bool) -> Story | None:
     """The story meant by a file's data; mistakes go to `found`, and None is given where they leave nothing to read."""
-    table = _table(data, found)
+    table, unsure = _table(data, found)
     if table is None:
         return None
-    reading = Reading(path.parent, confined, found, tuple(place for place, _ in found))
+    reading = Reading(path.parent, confined, found, unsure)
     model = _model(table.look, reading)
     scenes = _scenes(table, model, reading)
     _check_graph(scenes, reading)
@@ -62,16 +62,17 @@ def resolve(data: dict[str, Any], path: Path, found: list[tuple[Place, str]], *,
     )
 
 
-def _table(data: dict[str, Any], found: list[tuple[Place, str]]) -> StoryTable | None:
-    """The story's tables. What is wrong in them is complained of and left out, so that the rest is read as well."""
+def _table(data: dict[str, Any], found: list[tuple[Place, str]]) -> tuple[StoryTable | None, tuple[Place, ...]]:
+    """The story's tables, and where they were wrong: that is complained of and left out, so that the rest is read."""
     try:
-        return StoryTable.model_validate(data)
+        return StoryTable.model_validate(data), ()
     except ValidationError as error:
         found += complaints(error, data)
+        unsure = places_of(error, data)
     try:
-        return StoryTable.model_validate(mended(data, [place for place, _ in found]))
+        return StoryTable.model_validate(mended(data, unsure)), unsure
     except ValidationError:
-        return None
+        return None, unsure
 
 
 def _model(look: Look, reading: Reading) -> WanModel:

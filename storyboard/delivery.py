@@ -1,0 +1,112 @@
+"""Where work goes that people look at: each scene's segment the moment it is done, then the film."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from post.finish import Segment
+from post.join import About, Join, write_film
+from post.sound import Soundtrack
+from scenes.files import settle_folder
+from storyboard.events import Events
+from storyboard.gear import Gear
+from storyboard.identity import digest
+from storyboard.manifest import Manifest, mode_of
+from storyboard.store import Store
+from storyboard.story import Story
+
+
+def film_path(story: Story, draft: bool, film: Path | None = None) -> Path:
+    path = film or story.film
+    return path.with_name(f"{path.stem}.draft{path.suffix}") if draft else path
+
+
+def out_path(story: Story, scene: str, draft: bool) -> Path:
+    return story.folder / "out" / f"{scene}{'.draft' if draft else ''}.mp4"
+
+
+def deliver(kept: Path, target: Path) -> None:
+    """A copy of kept work where people look, whole at every moment; nothing where it is there already."""
+    facts = kept.stat()
+    try:
+        there = target.stat()
+        if (there.st_size, there.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+            return
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copy2(kept, aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
+    """What the film says of itself: the story, the seeds, and what stood in for what."""
+    facts: dict[str, Any] = {
+        "storyboard": version("storyboard"),
+        "mode": mode_of(gear.draft),
+        "model": story.model.name,
+        "scenes": [
+            {"name": s.name, "prompt": s.prompt, "seed": s.seed, "frames": s.frames, "recipe": s.recipe}
+            for s in story.scenes
+        ],
+    }
+    if gear.stand_ins:
+        facts["stand_ins"] = [str(stand_in) for stand_in in gear.stand_ins]
+    said = f"{'Draft: ' if gear.draft else ''}{'; '.join(map(str, gear.stand_ins))}"
+    tags = (("comment", said or "made with storyboard"), ("storyboard", json.dumps(facts, ensure_ascii=False)))
+    chapters = tuple((s.name, length) for s, length in zip(story.scenes, lengths, strict=True))
+    return About(story.title, chapters, tags)
+
+
+def soundtrack_of(story: Story, store: Store) -> Soundtrack | None:
+    path = story.finishing.soundtrack
+    return Soundtrack(store.memory.file_digest(path), path) if path else None
+
+
+def join_film(
+    story: Story,
+    gear: Gear,
+    segments: Sequence[Segment],
+    target: Path,
+    store: Store,
+    manifest: Manifest,
+    events: Events,
+) -> bool:
+    """The film at its place; False where it lay there already."""
+    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments]), soundtrack_of(story, store))
+    key, mode = digest(join), mode_of(gear.draft)
+    known = manifest.film(mode)
+    if known.get("key") == key and known.get("path") == str(target.absolute()) and _is_still(target, known):
+        events.tell("film.kept", path=str(target))
+        return False
+    events.tell("film.started", path=str(target), frames=join.frames)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        write_film(join, aside)
+        aside.replace(target)
+        settle_folder(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+    facts = target.stat()
+    place = {"key": key, "path": str(target.absolute()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    manifest.note(mode, film=place)
+    events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=facts.st_size)
+    return True
+
+
+def _is_still(target: Path, known: dict[str, Any]) -> bool:
+    try:
+        facts = target.stat()
+    except FileNotFoundError:
+        return False
+    return (facts.st_size, facts.st_mtime_ns) == (known.get("bytes"), known.get("mtime_ns"))

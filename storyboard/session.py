@@ -1,0 +1,77 @@
+"""What most commands begin with: the story read, its store and the machine's settings found."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+
+from storyboard.delivery import film_path
+from storyboard.events import Events, new_run
+from storyboard.manifest import DRAFT, REAL, Manifest
+from storyboard.mistakes import did_you_mean
+from storyboard.production import Options, Rehearsed, rehearse
+from storyboard.progress import display
+from storyboard.settings import Settings, settings
+from storyboard.store import Store
+from storyboard.story import Story, read_story
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A story, where its work is kept, and what this machine is."""
+
+    story: Story
+    store: Store
+    settings: Settings
+
+    def named(self, names: Sequence[str] | None) -> frozenset[str] | None:
+        """The named scenes, None for all. Raises typer.BadParameter where the story has no such scene."""
+        there = [scene.name for scene in self.story.scenes]
+        for name in names or []:
+            if name not in there:
+                raise typer.BadParameter(f'no scene is named "{name}"{did_you_mean(name, there)}')
+        return frozenset(names) if names else None
+
+    def mode(self, draft: bool) -> str:
+        """What was asked for, else the mode last rendered."""
+        return DRAFT if draft else Manifest(self.store, self.story.path).last_mode or REAL
+
+    def options(self, draft: bool, film: Path | None = None) -> Options:
+        """Of a run on this machine. Raises typer.BadParameter for a film that is no MP4."""
+        if film is not None and film.suffix.lower() != ".mp4":
+            raise typer.BadParameter(f"--film {film} must end in .mp4 (other formats: storyboard export)")
+        target = film_path(self.story, draft, film) if film is not None else None
+        return Options(draft, film=target, device=self.settings.device, weights=self.settings.models)
+
+    def rehearsed(self, draft: bool, names: Sequence[str] | None = None, film: Path | None = None) -> Rehearsed:
+        """The story walked through without making anything, in the mode asked for or last rendered."""
+        options = self.options(self.mode(draft) == DRAFT, film)
+        return rehearse(self.story, self.store, replace(options, scenes=self.named(names)))
+
+    @contextlib.contextmanager
+    def run(self, as_json: bool = False) -> Generator[Events]:
+        """A run in the store: its events written down and shown."""
+        # `docker stop` and job schedulers end a run by SIGTERM: stop as cleanly as for Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with self.store.in_use(), display(as_json) as show:
+            events = Events(self.store.root / "runs" / new_run() / "events.jsonl", (show,))
+            try:
+                yield events
+            except KeyboardInterrupt:
+                events.tell("run.interrupted")
+                raise
+            except Exception as error:
+                events.tell("run.failed", error=str(error))
+                raise
+
+
+def open_session(path: Path, store: Path | None = None, device: str | None = None) -> Session:
+    """Raises StoryError and SettingsError."""
+    story = read_story(path)
+    facts = settings(store, device)
+    return Session(story, Store(facts.store or story.folder / ".storyboard"), facts)
