@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from post.upscale import RealESRGAN, Upscale
+from post.weights import INSTALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,41 @@ def gpus() -> list[Gpu]:
 
 def has_gpu(device: str | None) -> bool:
     """Whether work asked for on `device` (None: anywhere) would run on a GPU."""
-    return device != "cpu" and bool(gpus())
+    return device != "cpu" and not _torch().endswith("+cpu") and bool(gpus())
+
+
+def net_problem() -> str | None:
+    """Why no net could run here at all, with the remedy; None where one can."""
+    if not _torch():
+        return f"torch is not installed: {INSTALL}"
+    return None
+
+
+def device_problem(device: str) -> str | None:
+    """What is wrong with a device's name on this machine; None where nothing is."""
+    named = re.fullmatch(r"cpu|mps|cuda(?::(\d+))?", device)
+    if named is None:
+        return f'--device {device} is no device: write "cuda:0" or "cpu"'
+    if device.startswith("cuda"):
+        found = gpus()
+        if int(named[1] or 0) >= len(found):
+            there = ", ".join(f"cuda:{i} {gpu.name}" for i, gpu in enumerate(found)) or "none"
+            return f"--device {device} is not on this machine (CUDA devices here: {there})"
+        if _torch().endswith("+cpu"):
+            return f"--device {device}: the torch installed here ({_torch()}) is a CPU build; install one with CUDA"
+    return None
+
+
+def _torch() -> str:
+    """The version of torch that is installed, without loading it; empty where there is none."""
+    try:
+        return version("torch") if find_spec("torch") is not None else ""
+    except (PackageNotFoundError, ValueError):  # ValueError: a module without a spec
+        return ""
 
 
 def upscaled_with(upscale: Upscale | None, device: str | None) -> dict[str, str]:
     """How a net is run, for the record beside what it made."""
     if upscale is None or not isinstance(upscale.by, RealESRGAN):
         return {}
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        return {}
-    return {"torch": torch, "device": device or next((gpu.name for gpu in gpus()), "cpu")}
+    return {"torch": _torch(), "device": device or next((gpu.name for gpu in gpus()), "cpu")}

@@ -167,8 +167,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 def settle(folder: Path) -> None:
     """Force a folder and the files in it to the disk, so that a rename after it publishes whole files."""
     for path in folder.iterdir():
-        _sync(path, os.O_RDWR)
+        settle_file(path)
     settle_folder(folder)
+
+
+def settle_file(path: Path) -> None:
+    """Force a file to the disk."""
+    _sync(path, os.O_RDWR)
 
 
 def settle_folder(folder: Path) -> None:

@@ -28,7 +28,14 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-HEIF = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+HEIF = {
+    b"heic": "a HEIC",
+    b"heix": "a HEIC",
+    b"mif1": "a HEIC",
+    b"msf1": "a HEIC",
+    b"avif": "an AVIF",
+    b"avis": "an AVIF",
+}
 FLOAT_TOPS = ((16, 1.0), (255, 255.0), (65535, 65535.0))  # largest value, white; past 1 lie highlights
 CLEAR = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -128,7 +135,7 @@ def _other_kind(path: Path) -> str:
     if not head:
         return "is an empty file"
     if head[4:8] == b"ftyp" and head[8:12] in HEIF:
-        return f"is a {HEIF[head[8:12]]} picture, which cannot be opened: export it as JPEG or PNG"
+        return f"is {HEIF[head[8:12]]} picture, which cannot be opened: export it as JPEG or PNG"
     if text.startswith((b"<svg", b"<?xml", b"<!DOCTYPE svg")) and b"<svg" in head:
         return "is an SVG drawing: export it as PNG"
     if head.startswith(b"%PDF"):

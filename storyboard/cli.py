@@ -253,7 +253,7 @@ def verify(story: StoryFile, draft: Draft = False, store: StoreFolder = None, as
     from storyboard.verify import verify as check
 
     session = open_session(story, store)
-    findings = list(check(session.story, session.store, session.mode(draft)))
+    findings = list(check(session.rehearsed(draft), session.store))
     if not any(finding.holds is not None for finding in findings):
         say("nothing is rendered yet: there is nothing to verify")
         raise typer.Exit(FAILED)
@@ -270,6 +270,7 @@ def verify(story: StoryFile, draft: Draft = False, store: StoreFolder = None, as
 @app.command()
 def gc(
     story: StoryFile,
+    draft: Draft = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say how much, drop nothing")] = False,
     store: StoreFolder = None,
 ) -> None:
@@ -278,9 +279,12 @@ def gc(
     from storyboard.session import open_session
     from storyboard.sweep import sweep
 
-    swept = sweep(open_session(story, store).store, dry_run=dry_run)
+    session = open_session(story, store)
+    mode = session.mode(draft)
+    swept = sweep(session.store, mode, dry_run=dry_run)
     verb = "would drop" if dry_run else "dropped"
-    print(f"{verb} {swept.clips} clips, {swept.segments} segments, {swept.stills} stills: {gigabytes(swept.bytes)}")
+    counts = f"{swept.clips} clips, {swept.segments} segments, {swept.stills} stills"
+    print(f"{verb} {counts} that no {mode} scene needs: {gigabytes(swept.bytes)}")
 
 
 @app.command()
@@ -314,4 +318,4 @@ def _report(outcome: Outcome, as_json: bool) -> None:
             say("nothing to do: the film is as the story says")
         print(outcome.film)
     if outcome.failed:
-        raise typer.Exit(PARTLY if outcome.made or outcome.film else FAILED)
+        raise typer.Exit(PARTLY if outcome.there else FAILED)

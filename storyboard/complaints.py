@@ -149,11 +149,13 @@ def _wrong_kind(place: Place, details: Sequence[ErrorDetails]) -> str:
             return "each scene is headed [[scene]], in double brackets"
         case ("scene",):
             return f"scene must be tables headed [[scene]], not {written(given)}"
-        case ("scene", int()):
-            return f"{key} must be a table headed [[scene]], not {written(given)}"
+        case ("scene", int(index)):
+            return f"scene {index + 1} must be a table headed [[scene]], not {written(given)}"
         case ("recipe",):
             return f"recipe must be tables headed [recipe.NAME], not {written(given)}; [look] says which is used"
-        case (str(table),) if isinstance(given, list):
+        case ("recipe", str()):
+            return f"{key} stands outside a recipe: write it under a heading [recipe.NAME]"
+        case ("look" | "finish" as table,) if isinstance(given, list):
             return f"{table} is one table, headed [{table}] in single brackets"
         case ("look" | "finish" as table,):
             return f"{table} must be a table, headed [{table}], not {written(given)}"

@@ -49,7 +49,7 @@ def fitted(store: Store, picture: Path, size: tuple[int, int], fit: str, backgro
     """A picture at the story's size, fitted once for as long as its file stays the same."""
     how = fitting(size, fit, background)
     known = store.memory.recall(picture, how)
-    if known is not None and store.still(known).path.is_file():
+    if known is not None and store.whole(store.still(known)):
         return store.still(known)
     still = store.keep_still(fit_picture(picture, size, fit, background))
     store.memory.note(picture, still.digest, how)
@@ -90,11 +90,10 @@ class LocalCrew:
         return self._finishing.submit(explained, lambda: self._finish(scene, finish, key))
 
     def _found(self, shelf: str, key: str, scene: str) -> Path | None:
-        home = self._store.find(shelf, key)
-        while self._store.damaged:
-            error = self._store.damaged.pop()
+        def damaged(error: DamagedFile) -> None:
             self._events.tell("damaged", scene=scene, path=str(error.path), what=error.what)
-        return home
+
+        return self._store.find(shelf, key, damaged)
 
     def _shoot(self, scene: str, shot: Shot, key: str, anew: bool) -> Clip:
         self._heed()
@@ -133,7 +132,10 @@ class LocalCrew:
         started = time.monotonic()
         self._events.tell("segment.started", scene=scene, key=key, frames=finish.frames)
 
+        drawn: list[str] = []
+
         def make(into: Path) -> None:
+            drawn.append(scene)
             frames = finished_frames(finish, self._machine.device, self._teller("segment.progress", scene))
             made = {"storyboard": version("storyboard"), **upscaled_with(finish.upscale, self._machine.device)}
             write_segment(finish, frames, into, made)
@@ -141,11 +143,13 @@ class LocalCrew:
         try:
             home = self._store.keep(SEGMENTS, finish, make)
         except DamagedFile as error:
-            self._store.set_aside(finish.span.clip.path, "damaged")
+            self._store.drop_damaged(error.path)
             raise DamagedFile(error.path, f"{error.what}; it was set aside, the next render makes it anew") from error
-        segment = load_segment(home)
-        self._events.tell("segment.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
-        return segment
+        if drawn:
+            self._events.tell("segment.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
+        else:
+            self._events.tell("segment.kept", scene=scene, key=key)
+        return load_segment(home)
 
     def _teller(self, event: str, scene: str) -> Callable[[float], None]:
         def tell(done: float) -> None:
@@ -185,6 +189,9 @@ def explained(work: Callable[[], T]) -> T:
     except MemoryError as error:
         raise MachineLacks(f"memory ran out ({error}): close something, or make the film smaller") from error
     except Exception as error:  # FFmpeg's errors carry an errno and are not all OSErrors
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, named so that torch need not be loaded
+            what = "the GPU's memory ran out: close what else uses it, or finish with --device cpu"
+            raise MachineLacks(what) from error
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise MachineLacks(
                 "the disk is full; what was finished is kept. Free some space (`storyboard gc` drops "

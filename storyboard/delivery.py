@@ -13,11 +13,11 @@ from typing import Any
 from post.finish import Segment
 from post.join import About, Join, write_film
 from post.sound import Soundtrack
-from scenes.files import settle_folder
 from storyboard.events import Events
 from storyboard.gear import Gear
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
+from storyboard.publish import published
 from storyboard.store import Store
 from storyboard.story import Story
 
@@ -34,18 +34,11 @@ def out_path(story: Story, scene: str, draft: bool) -> Path:
 def deliver(kept: Path, target: Path) -> None:
     """A copy of kept work where people look, whole at every moment; nothing where it is there already."""
     facts = kept.stat()
-    try:
-        there = target.stat()
-        if (there.st_size, there.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
-            return
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        shutil.copy2(kept, aside)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    if _stamp(target) == [facts.st_size, facts.st_mtime_ns]:
+        return
+    with published(target) as aside:
+        shutil.copyfile(kept, aside)
+        os.utime(aside, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # by size and time it is known again
 
 
 def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
@@ -84,29 +77,23 @@ def join_film(
     """The film at its place; False where it lay there already."""
     join = Join(tuple(segments), about(story, gear, [s.frames for s in segments]), soundtrack_of(story, store))
     key, mode = digest(join), mode_of(gear.draft)
-    known = manifest.film(mode)
-    if known.get("key") == key and known.get("path") == str(target.absolute()) and _is_still(target, known):
+    place = str(target.absolute())
+    if manifest.film(mode, place) == [key, *(_stamp(target) or ())]:
         events.tell("film.kept", path=str(target))
         return False
     events.tell("film.started", path=str(target), frames=join.frames)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
+    with published(target) as aside:
         write_film(join, aside)
-        aside.replace(target)
-        settle_folder(target.parent)
-    finally:
-        aside.unlink(missing_ok=True)
-    facts = target.stat()
-    place = {"key": key, "path": str(target.absolute()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    manifest.note(mode, film=place)
-    events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=facts.st_size)
+    stamp = _stamp(target) or []
+    manifest.note(mode, film={place: [key, *stamp]})
+    events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=target.stat().st_size)
     return True
 
 
-def _is_still(target: Path, known: dict[str, Any]) -> bool:
+def _stamp(path: Path) -> list[int] | None:
+    """Size and time of a file; None where there is none."""
     try:
-        facts = target.stat()
+        facts = path.stat()
     except FileNotFoundError:
-        return False
-    return (facts.st_size, facts.st_mtime_ns) == (known.get("bytes"), known.get("mtime_ns"))
+        return None
+    return [facts.st_size, facts.st_mtime_ns]

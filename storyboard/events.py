@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -41,7 +42,8 @@ class Events:
             whole = {"id": self._number, "time": round(time.time(), 3), "event": event}
             whole |= {key: value for key, value in facts.items() if value is not None}
             if self._path is not None:
-                with self._path.open("a", encoding="utf-8") as file:
+                # The log is a record: a disk too full for it must not hide what happened.
+                with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(whole, ensure_ascii=False) + "\n")
             for listener in self._listeners:
                 listener(whole)

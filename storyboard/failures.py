@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
@@ -30,8 +31,8 @@ class Commands(TyperGroup):
         except StoryError as error:
             say(str(error))
             raise typer.Exit(STORY) from None
-        except (RuntimeError, BrokenPipeError):
-            raise  # typer's own: Exit, Abort, a reader that has left
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise  # a reader of a pipe that leaves is typer's to handle
         except Exception as error:
             raise typer.Exit(failure(error)) from None
 
@@ -63,5 +64,14 @@ def failure(error: Exception) -> int:
             code = FAILED
         case _:
             raise error
-    say(str(error))
+    say(_said(cause, error))
     return code
+
+
+def _said(cause: BaseException | None, error: Exception) -> str:
+    """The message; what the system refuses, as a sentence with the file first."""
+    if isinstance(cause, OSError) and cause.strerror and cause.filename and cause is error:
+        return f"{cause.filename}: {cause.strerror}"
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        return f"{error}: free some space and run the same command again; what was finished is kept"
+    return str(error)

@@ -48,11 +48,12 @@ class Wanted:
 
 @dataclass
 class Reel:
-    """What the walk has so far: clips and segments by scene, and what failed."""
+    """What the walk has so far, by scene. `unshot`: failed without a clip; `skipped`: waits for such a one."""
 
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
     segments: dict[str, Segment] = field(default_factory=dict[str, Segment])
     failed: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
+    unshot: set[str] = field(default_factory=set[str])
     skipped: set[str] = field(default_factory=set[str])
 
     def complete(self, story: Story) -> tuple[Segment, ...] | None:
@@ -102,11 +103,11 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
             ready = sorted([*ready, *order.get_ready()], key=walk.index.__getitem__)
             while ready and walk.shooting < crew.at_once:
                 name = ready.pop(0)
-                if graph[name] & (walk.reel.failed.keys() | walk.reel.skipped):
+                if graph[name] & (walk.reel.unshot | walk.reel.skipped):
                     walk.reel.skipped.add(name)
                     order.done(name)
-                else:
-                    walk.shoot(name)
+                elif not walk.shoot(name):
+                    order.done(name)
             if walk.under_way:
                 order.done(*walk.collect())
     except SceneFailed:
@@ -131,12 +132,18 @@ class Walk:
         self._shots: dict[str, Shot] = {}
         self._finishes: dict[str, Finish] = {}
 
-    def shoot(self, name: str) -> None:
+    def shoot(self, name: str) -> bool:
+        """Whether it could be begun: its pictures may not decode."""
         scene = self._story.scenes[self.index[name]]
-        shot = shot_of(scene, self._story, self._gear, self._crew, self.reel.clips)
+        try:
+            shot = shot_of(scene, self._story, self._gear, self._crew, self.reel.clips)
+        except SceneFailed as failure:
+            self._failed(name, failure.__cause__ or failure)
+            return False
         self._shots[name] = shot
         self.under_way[self._crew.shoot(name, shot, anew=name in self._wanted.anew)] = name
         self.shooting += 1
+        return True
 
     def collect(self) -> list[str]:
         """Wait for something to end; gives the scenes whose shooting has, well or not."""
@@ -149,11 +156,16 @@ class Walk:
             error = done.exception()
             if error is None:
                 self._keep(name, done.result())
-            elif self._wanted.keep_going and isinstance(error, Exception):
-                self.reel.failed[name] = error
             else:
-                raise SceneFailed(name, error)
+                self._failed(name, error)
         return shot
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        if not self._wanted.keep_going or not isinstance(error, Exception):
+            raise SceneFailed(name, error)
+        self.reel.failed[name] = error
+        if name not in self.reel.clips:
+            self.reel.unshot.add(name)
 
     def _keep(self, name: str, work: Clip | Segment) -> None:
         if isinstance(work, Clip):
@@ -194,9 +206,10 @@ def _still(crew: Crew, picture: Path, scene: Scene, story: Story) -> Still:
     try:
         return crew.still(picture, story.size, scene.fit, scene.background)
     except PictureError as error:
-        raise SceneFailed(scene.name, PictureError(f"{picture} {error}")) from error
-    except FileNotFoundError as error:
-        raise SceneFailed(scene.name, PictureError(f"{picture} is gone")) from error
+        told = PictureError(f"{picture} {error}")
+    except FileNotFoundError:
+        told = PictureError(f"{picture} is gone")
+    raise SceneFailed(scene.name, told) from told
 
 
 def finish_of(clip: Clip, lead: Still | None, gear: Gear) -> Finish:

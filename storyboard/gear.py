@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from post.devices import has_gpu
+from post.devices import device_problem, has_gpu, net_problem
 from post.encode import Encode
 from post.interpolate import Flow, Interpolate
 from post.upscale import Lanczos, RealESRGAN, Upscale
@@ -60,6 +60,8 @@ def gear_for(story: Story, draft: bool, folders: Sequence[Path], device: str | N
         stand_ins.append(StandIn(story.model.name, "animatic", "draft"))
     else:
         lacks.append(NOT_YET)
+    if device is not None and (problem := device_problem(device)):
+        lacks.append(problem)
     finishing = story.finishing
     search = [story.folder, *folders]
     upscale = _upscale(finishing, story, search, draft, device, memory, stand_ins, lacks)
@@ -91,6 +93,13 @@ def _upscale(
             return Upscale(RealESRGAN(UNMADE + name, Path(name)), size)
         stand_ins.append(StandIn(name, "lanczos", "its weights are not here"))
         return Upscale(Lanczos(), size)
+    problem = net_problem()
+    if problem is not None:
+        if not draft:
+            lacks.append(f"{name}: {problem}")
+        else:
+            stand_ins.append(StandIn(name, "lanczos", problem))
+            return Upscale(Lanczos(), size)
     if draft and weights.heavy and not has_gpu(device):
         # An RRDB net takes most of a minute a frame on a CPU: no draft.
         stand_ins.append(StandIn(name, "lanczos", "too slow without a GPU"))

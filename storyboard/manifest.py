@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from scenes.files import write_facts
+from scenes.files import read_facts, settle_file, write_facts
+from storyboard.publish import published
 from storyboard.store import Store
 
 DRAFT, REAL = "draft", "real"
@@ -20,7 +20,7 @@ def mode_of(draft: bool) -> str:
 
 
 class Manifest:
-    """One story's file in the store, with one part a mode: {"scenes": {name: {"shot", "segment"}}, "film", "takes"}."""
+    """One story's file in the store, one part a mode: keys of each scene's shot and segment, films, takes."""
 
     def __init__(self, store: Store, story: Path) -> None:
         self._store = store
@@ -37,15 +37,16 @@ class Manifest:
     def scene(self, mode: str, name: str) -> dict[str, str]:
         return self._mode(mode)["scenes"].get(name, {})
 
-    def film(self, mode: str) -> dict[str, Any]:
-        return self._mode(mode)["film"]
+    def film(self, mode: str, path: str) -> list[Any] | None:
+        """Key, size and time of the film that was last written to a path."""
+        return self._mode(mode)["films"].get(path)
 
     def takes(self, mode: str, name: str) -> list[str]:
         return self._mode(mode)["takes"].get(name, [])
 
     def _mode(self, mode: str) -> dict[str, Any]:
         known: dict[str, Any] = cast("dict[str, Any]", self._facts.get("modes", {})).get(mode, {})
-        return {"scenes": known.get("scenes", {}), "film": known.get("film", {}), "takes": known.get("takes", {})}
+        return {"scenes": known.get("scenes", {}), "films": known.get("films", {}), "takes": known.get("takes", {})}
 
     def note(
         self,
@@ -66,7 +67,7 @@ class Manifest:
             if scene is not None and take is not None:
                 new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
             if film is not None:
-                new["film"] = film
+                new["films"] = {**new["films"], **film}
             if only is not None:
                 new["scenes"] = {name: entry for name, entry in new["scenes"].items() if name in only}
             return new
@@ -78,21 +79,18 @@ class Manifest:
             modes = {**self._facts.get("modes", {}), mode: changed(self._mode(mode))}
             self._facts = {"story": self._story, "last_mode": mode, "modes": modes}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            aside = self.path.with_suffix(f".{os.getpid()}.tmp")
-            write_facts(aside, self._facts)
-            aside.replace(self.path)
+            with published(self.path) as aside:
+                write_facts(aside, self._facts)
+                settle_file(aside)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts
+    """Empty where there is none yet. Raises DamagedFile: what a story needs must not be taken for nothing."""
+    return read_facts(path) if path.exists() else {}
 
 
 def roots(store: Store) -> Iterator[str]:
-    """Keys of everything that some story of this store resolves to, and its takes."""
+    """Keys of everything that some story of this store resolves to, and its takes. Raises DamagedFile."""
     folder = store.root / "stories"
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         for mode in _read(path).get("modes", {}).values():

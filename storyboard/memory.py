@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
 import threading
 from pathlib import Path
 
 from scenes.files import file_digest
+from storyboard.publish import published
 
 LIMIT = 20_000
 
@@ -69,8 +70,7 @@ class Memory:
             if not self._changed or self._seen is None or not self._path.parent.is_dir():
                 return
             newest = dict(list({**self._read(), **self._seen}.items())[-LIMIT:])
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".remembered-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(newest, file)
-            Path(name).replace(self._path)
-            self._changed = False
+            # Losing it costs time only: a full disk must not hide what a run has to say.
+            with contextlib.suppress(OSError), published(self._path) as aside:
+                aside.write_text(json.dumps(newest), encoding="utf-8")
+                self._changed = False

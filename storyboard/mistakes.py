@@ -91,7 +91,7 @@ def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def written(value: object) -> str:
-    """A value as its author would write it, shortened."""
+    """A value as its author would write it, its middle left out where it is long."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -101,7 +101,7 @@ def written(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 200:
         return f"{hex(value)[:20]}..."  # Python refuses to write more than 4300 decimal digits
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:56]}...{text[-1] if isinstance(value, str) else ''}"
+    return text if len(text) <= 100 else f"{text[:56]}...{text[-40:]}"  # the end of a path says most
 
 
 class Places:

@@ -18,12 +18,13 @@ from storyboard.room import free_bytes, gigabytes
 from storyboard.store import CLIPS, Store
 from storyboard.story import After, Opening, Scene, Story
 
-KEPT, RENDER, WAITS = "kept", "render", "waits"
+LATIN = 0x24F  # the last of Unicode's Latin Extended-B
+KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedScene:
-    """`state`: kept, render, or waits (for a scene whose last frame is not known yet)."""
+    """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is)."""
 
     name: str
     state: str
@@ -60,9 +61,9 @@ class Plan:
 
 
 def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
-    story, crew, gear = rehearsed.story, rehearsed.crew, rehearsed.gear
+    story, gear = rehearsed.story, rehearsed.gear
     manifest = Manifest(store, story.path)
-    planned = tuple(_scene(scene, rehearsed, store, manifest) for scene in story.scenes if scene.name in crew.shots)
+    planned = tuple(_scene(s, rehearsed, store, manifest) for s in story.scenes if s.name in _walked(rehearsed))
     factor = gear.interpolate.factor if gear.interpolate else 1
     source = sum(scene.frames - bool(story.lead(index)) for index, scene in enumerate(story.scenes))
     frames, fps = source * factor, story.fps * factor
@@ -87,20 +88,28 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     )
 
 
+def _walked(rehearsed: Rehearsed) -> set[str]:
+    return {*rehearsed.crew.shots, *rehearsed.reel.failed, *rehearsed.reel.skipped}
+
+
 def _scene(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> PlannedScene:
     crew, story = rehearsed.crew, rehearsed.story
-    shot = crew.shots[scene.name]
     state, why = _state(scene, rehearsed, store, manifest)
-    drawn_by = shot.renderer.move if isinstance(shot.renderer, Animatic) else scene.recipe
+    renderer = rehearsed.gear.renderer(scene, story)
+    drawn_by = renderer.move if isinstance(renderer, Animatic) else scene.recipe
     segment = "make" if scene.name in crew.missing_segments else KEPT
-    size = f"{shot.size[0]}x{shot.size[1]}"
-    seconds = round(float(Fraction(shot.frames) / story.fps), 3)
+    size = f"{story.size[0]}x{story.size[1]}"
+    seconds = round(float(Fraction(scene.frames) / story.fps), 3)
     notes = tuple(_scene_notes(scene, rehearsed.gear.draft))
-    return PlannedScene(scene.name, state, why, shot.frames, seconds, size, shot.seed, drawn_by, segment, notes)
+    return PlannedScene(scene.name, state, why, scene.frames, seconds, size, scene.seed, drawn_by, segment, notes)
 
 
 def _state(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> tuple[str, str]:
-    crew = rehearsed.crew
+    crew, reel = rehearsed.crew, rehearsed.reel
+    if scene.name in reel.failed:
+        return BROKEN, str(reel.failed[scene.name])
+    if scene.name in reel.skipped:
+        return WAITS, f"waits for {' and '.join(scene.needs)}"
     if scene.name not in crew.missing_clips:
         return KEPT, ""
     shot = crew.shots[scene.name]
@@ -152,17 +161,18 @@ def _reasons(old: Json, new: Json, scene: Scene) -> list[str]:
     if old is None:
         return []
     reasons: list[str] = []
-    for path, was, now in changes(old, new):
+    changed = changes(old, new)
+    if any(path[:1] == ("size",) for path, _, _ in changed):
+        reasons.append("size changed")  # and with it every picture
+        changed = [change for change in changed if change[0][0] not in ("size", "opening", "last")]
+    for path, was, now in changed:
         match path:
+            case ("opening", *_) if isinstance(scene.opens_on, After):
+                reasons.append(f"opens on {scene.opens_on.scene}'s new last frame")
             case ("opening", *_):
-                before = (
-                    f"{scene.opens_on.scene}'s new last frame" if isinstance(scene.opens_on, After) else "its image"
-                )
-                reasons.append(f"opens on {before}" if isinstance(scene.opens_on, After) else f"{before} changed")
+                reasons.append("its image, fit or background changed")
             case ("last", *_):
                 reasons.append("ends on another picture")
-            case ("size", *_):
-                reasons.append("size changed")
             case ("renderer", *rest):
                 name = rest[-1] if rest else "renderer"
                 reasons.append(f"{name} {_short(was)} -> {_short(now)}" if name != "renderer" else "renderer changed")
@@ -198,6 +208,8 @@ def _scene_notes(scene: Scene, draft: bool) -> list[str]:
         notes.append("a draft has no use for the negative prompt")
     if draft and scene.camera and named_move(scene.camera) is None:
         notes.append(f'a draft knows no camera move in "{scene.camera}"')
+    if draft and scene.caption and any(ord(letter) > LATIN for letter in scene.prompt):
+        notes.append("the captions' font has Latin letters only: others show as boxes")
     if not draft and scene.caption:
         notes.append("captions are for drafts only")
     return notes

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from post.encode import fingerprint
 from post.finish import Finish, Segment
 from scenes.footage import Clip
 from scenes.shot import Machine, MachineLacks, Shot
 from storyboard.crew import LocalCrew, explained
 from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
-from storyboard.film import Reel, Wanted, film
+from storyboard.film import Reel, SceneFailed, Wanted, film
 from storyboard.gear import Gear, gear_for
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
 from storyboard.rehearsal import Rehearsal
-from storyboard.room import free_bytes, gigabytes
+from storyboard.room import existing, free_bytes, gigabytes
 from storyboard.store import Store
 from storyboard.story import Story
 
@@ -41,11 +43,12 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a run came to. `film` is None where some scene is still missing."""
+    """What a run came to. `film` is None where some scene is still missing; `there` counts clips, kept or made."""
 
     film: Path | None = None
     joined: bool = False
     made: set[str] = field(default_factory=set[str])
+    there: int = 0
     failed: dict[str, str] = field(default_factory=dict[str, str])
     skipped: set[str] = field(default_factory=set[str])
     missing: tuple[str, ...] = ()
@@ -64,15 +67,12 @@ class Rehearsed:
     @property
     def bytes_needed(self) -> int:
         """Disk for what would be made, at the most."""
-        clips = sum(_pixels(shot.size) * shot.frames for name, shot in self.crew.shots.items() if name in self.to_make)
+        shots = [shot for name, shot in self.crew.shots.items() if name in self.crew.missing_clips]
+        clips = sum(_pixels(shot.size) * shot.frames for shot in shots)
         finishes = [finish for name, finish in self.crew.finishes.items() if name in self.crew.missing_segments]
         segments = sum(_pixels(finish.size) * finish.frames for finish in finishes)
         # A segment lies in the store, in out/ and in the film.
         return int(clips * CLIP_BYTES_PER_PIXEL + 3 * segments * SEGMENT_BYTES_PER_PIXEL)
-
-    @property
-    def to_make(self) -> set[str]:
-        return self.crew.missing_clips
 
 
 def _pixels(size: tuple[int, int]) -> int:
@@ -80,9 +80,10 @@ def _pixels(size: tuple[int, int]) -> int:
 
 
 def rehearse(story: Story, store: Store, options: Options) -> Rehearsed:
+    """Walk through the story without making anything; scenes whose pictures do not decode are in the reel's failed."""
     gear = gear_for(story, options.draft, options.weights, options.device, store.memory)
     crew = Rehearsal(store)
-    reel = film(story, gear, crew, Wanted(options.scenes, options.anew))
+    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True))
     return Rehearsed(story, gear, crew, reel, options)
 
 
@@ -98,54 +99,113 @@ def produce(
         SceneFailed: a scene could not be made; what was finished is kept.
     """
     rehearsed = rehearse(story, store, options)
-    if rehearsed.gear.lacks:
-        raise MachineLacks("; ".join(rehearsed.gear.lacks))
-    _check_room(rehearsed, store)
-    manifest = Manifest(store, story.path)
-    mode = mode_of(options.draft)
-    manifest.note(mode, only={scene.name for scene in story.scenes})
-    expected = [shot for name, shot in rehearsed.crew.shots.items() if name in rehearsed.to_make]
-    crew = LocalCrew(store, events, Machine(options.device), expected)
-    stand_ins = [str(stand_in) for stand_in in rehearsed.gear.stand_ins]
-    counts = {"to_render": len(expected), "to_finish": len(rehearsed.crew.missing_segments)}
-    events.tell("run.started", story=str(story.path), mode=mode, **counts, stand_ins=stand_ins or None)
-
-    def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
-        for of, take in crew.takes:
-            manifest.note(mode, scene=of, take=take.name)
-        crew.takes.clear()
-        manifest.note(mode, scene=scene, keys={"shot": digest(shot)})
-        if on_kept is not None:
-            on_kept(scene)
-
-    def on_segment(scene: str, finish: Finish, segment: Segment) -> None:
-        manifest.note(mode, scene=scene, keys={"segment": digest(finish)})
-        explained(lambda: deliver(segment.path, out_path(story, scene, options.draft)))
-
-    wanted = Wanted(options.scenes, options.anew, options.keep_going, on_clip, on_segment)
-    reel = film(story, rehearsed.gear, crew, wanted)
-    failed = {name: str(error) for name, error in reel.failed.items()}
-    outcome = Outcome(made=crew.made, failed=failed, skipped=reel.skipped)
-    segments = reel.complete(story) or _others(story, store, options, reel)
-    outcome.missing = tuple(s.name for s in story.scenes if segments is None and s.name not in reel.segments)
+    _check(rehearsed, store)
+    run = Run(rehearsed, store, events, on_kept)
+    run.tell_start()
+    reel = run.walk()
+    if run.set_unlike_aside(reel):
+        reel = run.walk()
+    outcome = Outcome(made=run.made, there=len(reel.clips), skipped=reel.skipped)
+    outcome.failed = {name: str(error) for name, error in reel.failed.items()}
+    segments, outcome.missing = _whole(rehearsed, store, reel)
     if segments is not None:
-        target = options.film or film_path(story, options.draft)
-        outcome.film = target
-        outcome.joined = explained(lambda: join_film(story, rehearsed.gear, segments, target, store, manifest, events))
-    events.tell("run.done", made=sorted(outcome.made), failed=failed or None, film=str(outcome.film or "") or None)
+        outcome.film = options.film or film_path(story, options.draft)
+        outcome.joined = run.join(segments, outcome.film)
+    failed, made = outcome.failed or None, sorted(outcome.made)
+    events.tell("run.done", made=made, failed=failed, film=str(outcome.film) if outcome.film else None)
     return outcome
 
 
-def _others(story: Story, store: Store, options: Options, reel: Reel) -> tuple[Segment, ...] | None:
-    """All segments, where a run of some scenes finds the rest kept."""
-    if options.scenes is None or reel.failed:
-        return None
-    whole = Options(options.draft, None, frozenset(), False, None, options.device, options.weights)
-    rest = rehearse(story, store, whole)
-    return rest.reel.complete(story) if not (rest.crew.missing_clips | rest.crew.missing_segments) else None
+class Run:
+    """A rehearsed story being made."""
+
+    def __init__(
+        self, rehearsed: Rehearsed, store: Store, events: Events, on_kept: Callable[[str], None] | None
+    ) -> None:
+        self._rehearsed, self._store, self._events, self._on_kept = rehearsed, store, events, on_kept
+        self._story, self._options = rehearsed.story, rehearsed.options
+        self._mode = mode_of(self._options.draft)
+        self._manifest = Manifest(store, self._story.path)
+        self._finishes: dict[str, Finish] = {}
+        self.made: set[str] = set()
+
+    def tell_start(self) -> None:
+        self._manifest.note(self._mode, only={scene.name for scene in self._story.scenes})
+        crew = self._rehearsed.crew
+        work = {"render": sorted(crew.missing_clips), "finish": sorted(crew.missing_segments)}
+        stand_ins = [str(stand_in) for stand_in in self._rehearsed.gear.stand_ins]
+        self._events.tell(
+            "run.started", story=str(self._story.path), mode=self._mode, **work, stand_ins=stand_ins or None
+        )
+
+    def walk(self) -> Reel:
+        rehearsal, options = self._rehearsed.crew, self._options
+        expected = [shot for name, shot in rehearsal.shots.items() if name in rehearsal.missing_clips]
+        crew = LocalCrew(self._store, self._events, Machine(options.device), expected)
+
+        def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
+            for of, take in crew.takes:
+                self._manifest.note(self._mode, scene=of, take=take.name)
+            crew.takes.clear()
+            self._manifest.note(self._mode, scene=scene, keys={"shot": digest(shot)})
+            if self._on_kept is not None:
+                self._on_kept(scene)
+
+        anew = options.anew - self.made
+        wanted = Wanted(options.scenes, anew, options.keep_going, on_clip, self._on_segment)
+        try:
+            return film(self._story, self._rehearsed.gear, crew, wanted)
+        finally:
+            self.made |= crew.made
+
+    def _on_segment(self, scene: str, finish: Finish, segment: Segment) -> None:
+        self._finishes[scene] = finish
+        self._manifest.note(self._mode, scene=scene, keys={"segment": digest(finish)})
+        explained(lambda: deliver(segment.path, out_path(self._story, scene, self._options.draft)))
+
+    def set_unlike_aside(self, reel: Reel) -> bool:
+        """Segments that another version of the encoder made do not join with new ones: whether there were any."""
+        if len({segment.fingerprint for segment in reel.segments.values()}) < 2:
+            return False
+        for name, segment in reel.segments.items():
+            finish = self._finishes[name]
+            if segment.fingerprint != fingerprint(finish.encode, finish.size, finish.fps):
+                self._store.set_aside(segment.path.parent, "damaged")
+                what = "comes from another version of the encoder"
+                self._events.tell("damaged", scene=name, path=str(segment.path), what=what)
+        return True
+
+    def join(self, segments: tuple[Segment, ...], target: Path) -> bool:
+        gear = self._rehearsed.gear
+        return explained(
+            lambda: join_film(self._story, gear, segments, target, self._store, self._manifest, self._events)
+        )
 
 
-def _check_room(rehearsed: Rehearsed, store: Store) -> None:
+def _whole(rehearsed: Rehearsed, store: Store, reel: Reel) -> tuple[tuple[Segment, ...] | None, tuple[str, ...]]:
+    """All segments in play order, or None and the scenes still missing; a run of some may find the others kept."""
+    story, options = rehearsed.story, rehearsed.options
+    segments = reel.complete(story)
+    if segments is not None:
+        return segments, ()
+    rest = rehearse(story, store, replace(options, scenes=None, anew=frozenset()))
+    kept = rest.reel.segments.keys() - rest.crew.missing_clips - rest.crew.missing_segments
+    missing = tuple(scene.name for scene in story.scenes if scene.name not in kept)
+    return (None, missing) if missing else (rest.reel.complete(story), ())
+
+
+def _check(rehearsed: Rehearsed, store: Store) -> None:
+    """Find before the start what would fail at its end. Raises MachineLacks and SceneFailed."""
+    story, options = rehearsed.story, rehearsed.options
+    if rehearsed.gear.lacks:
+        raise MachineLacks("; ".join(rehearsed.gear.lacks))
+    for name, error in rehearsed.reel.failed.items():
+        if not options.keep_going:
+            raise SceneFailed(name, error)
+    for target in (out_path(story, "scene", options.draft), options.film or story.film, store.root / "clips"):
+        folder = existing(target.parent)
+        if not os.access(folder, os.W_OK):
+            raise MachineLacks(f"{folder} cannot be written to, and {target.parent.name}/ belongs in it")
     needed = rehearsed.bytes_needed
     free = free_bytes(store.root)
     if needed > free:

@@ -49,7 +49,7 @@ def sentence(event: Event) -> str | None:
 
 
 def _work(event: Event) -> str:
-    render, finish = event["to_render"], event["to_finish"]
+    render, finish = len(event["render"]), len(event["finish"])
     if not render and not finish:
         return "every clip is kept"
     clips = f"{render} clip{'s' * (render != 1)} to render" if render else "every clip is kept"
@@ -87,6 +87,7 @@ class Bars:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._progress: Progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._tasks: dict[str, TaskID] = {}
+        self._work: set[str] = set()
         self._done: dict[str, float] = {}
         self._film: TaskID | None = None
 
@@ -95,8 +96,9 @@ class Bars:
         if text is not None:
             self._progress.console.print(text, highlight=False, markup=False)
         part, _, what = event["event"].partition(".")
-        if event["event"] == "run.started" and (work := event["to_render"] + event["to_finish"]):
-            self._film = self._progress.add_task("film", total=float(work))
+        if event["event"] == "run.started":
+            self._work = {f"{verb} {name}" for verb in ("render", "finish") for name in event[verb]}
+            self._film = self._progress.add_task("film", total=float(len(self._work))) if self._work else None
         elif part in ("scene", "segment"):
             self._clip(f"{'render' if part == 'scene' else 'finish'} {event['scene']}", what, event)
 
@@ -104,15 +106,14 @@ class Bars:
         if what == "started":
             self._tasks[name] = self._progress.add_task(name, total=1.0)
             return
-        task = self._tasks.get(name)
-        if task is None:
-            return
         self._done[name] = event["done"] if what == "progress" else 1.0
-        self._progress.update(task, completed=self._done[name])
-        if what in ("done", "kept"):
-            self._progress.remove_task(self._tasks.pop(name))
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], completed=self._done[name])
+            if what in ("done", "kept"):
+                self._progress.remove_task(self._tasks.pop(name))
         if self._film is not None:
-            self._progress.update(self._film, completed=sum(self._done.values()))
+            done = sum(part for name, part in self._done.items() if name in self._work)
+            self._progress.update(self._film, completed=done)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from scenes.shot import MachineLacks
 from storyboard.edit import write_seed
 from storyboard.events import Events
 from storyboard.film import followers
@@ -33,7 +35,10 @@ class NewSeed:
 
 
 def with_new_seed(story: Story, name: str, seed: int | None) -> NewSeed:
-    """seed: None draws one."""
+    """seed: None draws one. Raises MachineLacks where the story could not be written to afterwards."""
+    for path in (story.path, story.path.resolve().parent):
+        if not os.access(path, os.W_OK):
+            raise MachineLacks(f"{path} cannot be written to, and the new seed belongs in {story.path.name}")
     chosen = secrets.randbelow(2**32) if seed is None else seed
     scenes = tuple(replace(scene, seed=chosen) if scene.name == name else scene for scene in story.scenes)
     return NewSeed(replace(story, scenes=scenes), name, chosen, followers(story, name))

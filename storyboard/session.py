@@ -16,7 +16,7 @@ from storyboard.manifest import DRAFT, REAL, Manifest
 from storyboard.mistakes import did_you_mean
 from storyboard.production import Options, Rehearsed, rehearse
 from storyboard.progress import display
-from storyboard.settings import Settings, settings
+from storyboard.settings import Settings, SettingsError, settings
 from storyboard.store import Store
 from storyboard.story import Story, read_story
 
@@ -43,10 +43,20 @@ class Session:
 
     def options(self, draft: bool, film: Path | None = None) -> Options:
         """Of a run on this machine. Raises typer.BadParameter for a film that is no MP4."""
-        if film is not None and film.suffix.lower() != ".mp4":
-            raise typer.BadParameter(f"--film {film} must end in .mp4 (other formats: storyboard export)")
+        if film is not None:
+            self._check_film(film)
         target = film_path(self.story, draft, film) if film is not None else None
         return Options(draft, film=target, device=self.settings.device, weights=self.settings.models)
+
+    def _check_film(self, film: Path) -> None:
+        stem = film.stem.casefold().removesuffix(".draft")
+        if film.suffix.lower() != ".mp4":
+            raise typer.BadParameter(f"--film {film} must end in .mp4 (other formats: storyboard export)")
+        if film.is_dir():
+            raise typer.BadParameter(f"--film {film} is a folder: name a file")
+        clash = next((scene.name for scene in self.story.scenes if scene.name.casefold() == stem), None)
+        if clash is not None and film.parent.absolute() == (self.story.folder / "out").absolute():
+            raise typer.BadParameter(f'--film {film} is where scene "{clash}" goes: name another')
 
     def rehearsed(self, draft: bool, names: Sequence[str] | None = None, film: Path | None = None) -> Rehearsed:
         """The story walked through without making anything, in the mode asked for or last rendered."""
@@ -74,4 +84,7 @@ def open_session(path: Path, store: Path | None = None, device: str | None = Non
     """Raises StoryError and SettingsError."""
     story = read_story(path)
     facts = settings(store, device)
+    root = facts.store or story.folder / ".storyboard"
+    if root.exists() and not root.is_dir():
+        raise SettingsError(f"{root} is a file: --store names a folder for kept work")
     return Session(story, Store(facts.store or story.folder / ".storyboard"), facts)

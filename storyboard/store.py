@@ -50,14 +50,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.memory = Memory(root / "remembered.json")
-        self.damaged: list[DamagedFile] = []
         self._run = ""
 
     def home(self, shelf: str, key: str) -> Path:
         return self.root / shelf / key[:2] / key
 
-    def find(self, shelf: str, key: str) -> Path | None:
-        """The folder of kept work that is whole; damaged work is set aside, noted in `damaged`, and not found."""
+    def find(self, shelf: str, key: str, damaged: Callable[[DamagedFile], None] = lambda error: None) -> Path | None:
+        """The folder of kept work that is whole; damaged work is set aside, told of, and not found."""
         home = self.home(shelf, key)
         if not home.is_dir():
             return None
@@ -65,7 +64,7 @@ class Store:
             self.check(home)
         except DamagedFile as error:
             self.set_aside(home, "damaged")
-            self.damaged.append(error)
+            damaged(error)
             return None
         return home
 
@@ -90,7 +89,9 @@ class Store:
                 self.memory.note(home / "last.png", facts["last"])
             if not (home / "recipe.json").is_file():
                 raise DamagedFile(home / "recipe.json", "is missing")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except FileNotFoundError as error:
+            raise DamagedFile(Path(error.filename or facts_path), "is missing") from error
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedFile(facts_path, f"cannot be read ({error!r})") from error
 
     def keep(self, shelf: str, work: Any, make: Make) -> Path:
@@ -154,7 +155,7 @@ class Store:
     def keep_still(self, frame: Frame) -> Still:
         """A frame, kept by the digest of its pixels."""
         still = self.still(frame_digest(frame))
-        if not still.path.is_file():
+        if not self.whole(still):
             with self._aside(still.digest) as aside:
                 write_still(frame, aside / "still.png")
                 self._shelve(aside, still)
@@ -163,10 +164,20 @@ class Store:
     def copy_still(self, of: Still) -> None:
         """A still that lies elsewhere (beside its clip), kept by its digest too: a recipe names stills by that."""
         still = self.still(of.digest)
-        if not still.path.is_file():
+        if not self.whole(still):
             with self._aside(still.digest) as aside:
                 shutil.copyfile(of.path, aside / "still.png")
                 self._shelve(aside, still)
+
+    def whole(self, still: Still) -> bool:
+        """Whether a still is there with its own pixels; read once, then remembered."""
+        try:
+            if self.memory.recall(still.path) != still.digest:
+                read_still(still)
+                self.memory.note(still.path, still.digest)
+        except (DamagedFile, FileNotFoundError):
+            return False
+        return True
 
     def _shelve(self, aside: Path, still: Still) -> None:
         settle(aside)
@@ -176,6 +187,13 @@ class Store:
 
     def still(self, of: str) -> Still:
         return Still(of, self.root / "stills" / of[:2] / f"{of}.png")
+
+    def drop_damaged(self, path: Path) -> None:
+        """Set aside the kept work that a damaged file belongs to; a still is made again from its picture."""
+        if path.parent.parent.parent in (self.root / CLIPS, self.root / SEGMENTS):
+            self.set_aside(path.parent, "damaged")
+        elif path.is_relative_to(self.root / "stills"):
+            path.unlink(missing_ok=True)
 
     def set_aside(self, home: Path, shelf: str) -> Path | None:
         """Move a kept folder to takes/ or damaged/; entries themselves never change."""

@@ -13,7 +13,7 @@ from typing import Any
 from scenes.footage import Size
 from scenes.wan.models import WanModel
 from storyboard.mistakes import Mistake, Place, Places, StoryError
-from storyboard.syntax import syntax_mistake
+from storyboard.syntax import long_number, syntax_mistake
 
 Colour = tuple[int, int, int]
 
@@ -162,8 +162,8 @@ def read_story(path: Path) -> Story:
         raise StoryError([syntax_mistake(str(error), str(path), places)]) from None
     except RecursionError:
         raise StoryError([Mistake("is nested too deep to be a story", str(path))]) from None
-    except ValueError as error:  # Python reads no number of more than 4300 digits
-        raise StoryError([Mistake(f"cannot be read: {error}", str(path))]) from None
+    except ValueError:  # Python reads no number of more than 4300 digits
+        raise StoryError([long_number(text, str(path), places)]) from None
     return _resolve(data, path, places, confined=False)
 
 
@@ -213,11 +213,13 @@ def _placed(place: Place, message: str, file: str, data: dict[str, Any], places:
     match place:
         case ("scene", int(index), *_):
             scene = _scene_name(data, index)
+            if scene is None and not message.startswith("scene "):
+                message = f"scene {index + 1}: {message}"
         case _:
             pass
     if places is None:
-        key = ".".join(map(str, place))
-        return Mistake(f"{key}: {message}" if key else message, file, scene=scene)
+        at = f"{'.'.join(map(str, place))}: " if place else ""
+        return Mistake(_utf8(at + message), file, scene=None if scene is None else _utf8(scene))
     line, column, width, source = places.find(place)
     return Mistake(message, file, line, column, scene, source, width)
 
@@ -228,6 +230,11 @@ def _scene_name(data: dict[str, Any], index: int) -> str | None:
     except (KeyError, IndexError, TypeError):
         return None
     return name if isinstance(name, str) else None
+
+
+def _utf8(text: str) -> str:
+    """Text from data, which may hold halves of characters that cannot be written."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _siblings(folder: Path) -> str:

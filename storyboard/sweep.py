@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from scenes.animatic import Animatic
+from scenes.files import read_facts
 from scenes.shot import MachineLacks
-from storyboard.manifest import roots
+from storyboard.manifest import DRAFT, REAL, roots
 from storyboard.store import CLIPS, SEGMENTS, Store
 
 KEEP_RUNS = 20
@@ -26,11 +27,12 @@ class Swept:
     bytes: int
 
 
-def sweep(store: Store, *, dry_run: bool) -> Swept:
-    """Drop what nothing uses. Waits for no one.
+def sweep(store: Store, mode: str, *, dry_run: bool) -> Swept:
+    """Drop what no story of the store needs, of one mode: drafts and real clips are dropped by their own gc only.
 
     Raises:
         MachineLacks: a render is using the store.
+        DamagedFile: what a story needs cannot be read, so nothing is dropped.
     """
     if not store.root.is_dir():
         return Swept(0, 0, 0, 0, 0)
@@ -38,19 +40,41 @@ def sweep(store: Store, *, dry_run: bool) -> Swept:
         if not alone:
             raise MachineLacks(f"a render is using {store.root}: try again when it has ended")
         needed = set(roots(store))
-        clips = [home for home in _homes(store, CLIPS) if home.name not in needed]
-        segments = [home for home in _homes(store, SEGMENTS) if home.name not in needed]
-        live = [home for shelf in (CLIPS, SEGMENTS) for home in _homes(store, shelf) if home.name in needed]
+        homes = {shelf: _homes(store, shelf) for shelf in (CLIPS, SEGMENTS)}
+        modes = {_digest(home): _mode(home) for home in homes[CLIPS]}
+        clips = [home for home in homes[CLIPS] if home.name not in needed and _mode(home) == mode]
+        segments = [home for home in homes[SEGMENTS] if home.name not in needed and modes.get(_of(home), mode) == mode]
         takes = [home for home in _inside(store.root / "takes") if home.name not in needed]
+        dropped = {*clips, *segments, *takes}
+        live = [
+            home for home in (*homes[CLIPS], *homes[SEGMENTS], *_inside(store.root / "takes")) if home not in dropped
+        ]
         used = {found for home in live for found in _stills(home)}
         stills = [path for path in (store.root / "stills").glob("??/*.png") if path.stem not in used]
-        other = [*takes, *_inside(store.root / "damaged"), *_inside(store.root / "making"), *_old_runs(store)]
-        other += [path for path in (store.root / "locks").glob("*.lock") if path.stem != "gc"]
-        dropped = [*clips, *segments, *stills, *other]
-        size = sum(_bytes(path) for path in dropped)
-        for path in dropped if not dry_run else []:
+        other = [*_inside(store.root / "damaged"), *_inside(store.root / "making"), *_old_runs(store)]
+        everything = [*clips, *segments, *takes, *stills, *other]
+        size = sum(_bytes(path) for path in everything)
+        for path in everything if not dry_run else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return Swept(len(clips), len(segments), len(stills), len([p for p in other if p.suffix != ".lock"]), size)
+    return Swept(len(clips), len(segments), len(stills), len(takes) + len(other), size)
+
+
+def _recipe(home: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", read_facts(home / "recipe.json").get("recipe", {}))
+
+
+def _mode(home: Path) -> str:
+    """Which renderer drew a clip: a draft's or a real one."""
+    return DRAFT if _recipe(home).get("renderer", {}).get("kind") == Animatic.kind else REAL
+
+
+def _digest(home: Path) -> str:
+    return str(read_facts(home / "clip.json").get("digest"))
+
+
+def _of(home: Path) -> str:
+    """The digest of the clip that a segment finishes."""
+    return str(_recipe(home).get("span", {}).get("clip", {}).get("digest"))
 
 
 def _homes(store: Store, shelf: str) -> list[Path]:
@@ -70,7 +94,7 @@ def _stills(home: Path) -> set[str]:
     found: set[str] = set()
     for name in ("recipe.json", "clip.json"):
         path = home / name
-        ahead: list[object] = [json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+        ahead: list[object] = [read_facts(path)] if path.is_file() else []
         while ahead:
             value = ahead.pop()
             if isinstance(value, list):

@@ -45,3 +45,11 @@ def syntax_mistake(said: str, file: str, places: Places) -> Mistake:
     if CURLY.match(source[column - 1 :]):
         message = 'text stands in straight quotes, "like this"'
     return Mistake(f"is not TOML: {message}", file, line, column, None, source, width)
+
+
+def long_number(text: str, file: str, places: Places) -> Mistake:
+    """The number that Python refused to read."""
+    found = re.search(r"\d[\d_]{4000,}", text)
+    start = found.start() if found else 0
+    line, column, width, source = places.at(text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
+    return Mistake("this number has too many digits to be read", file, line, column, None, source, width)

@@ -25,10 +25,12 @@ from scenes.shot import Shot
 from storyboard.film import SceneFailed, closure, followers
 from storyboard.identity import changes, digest, recipe
 from storyboard.manifest import Manifest
+from storyboard.production import Options, rehearse
 from storyboard.store import CLIPS
 from storyboard.story import After, read_story
-from storyboard.verify import verify
-from tests.stories import chart, missing, render, scene, write_picture, write_story
+from storyboard.verify import Finding
+from storyboard.verify import verify as verify_kept
+from tests.stories import Run, chart, missing, render, scene, write_picture, write_story
 
 
 @pytest.fixture
@@ -39,6 +41,11 @@ def four(tmp_path: Path) -> Path:
     return write_story(
         tmp_path, scene("dock", image="dock.png"), scene("boat"), scene("sea"), scene("inn", image="inn.png")
     )
+
+
+def verify(run: Run) -> list[Finding]:
+    rehearsed = rehearse(run.story, run.store, Options(True))
+    return list(verify_kept(rehearsed, run.store))
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -131,6 +138,51 @@ def test_a_failing_scene_skips_what_waits_for_it(four: Path):
         render(four)
 
 
+def test_keep_going_goes_past_a_broken_picture(four: Path):
+    (four.parent / "inn.png").write_bytes((four.parent / "inn.png").read_bytes()[:150])
+    run = render(four, keep_going=True)
+    assert sorted(run.rendered) == ["boat", "dock", "sea"]
+    assert "inn.png cannot be decoded" in run.outcome.failed["inn"]
+    assert run.outcome.missing == ("inn",)
+
+
+def test_a_failed_finish_keeps_no_other_scene_from_being_shot(four: Path, monkeypatch: pytest.MonkeyPatch):
+    from storyboard import crew
+
+    write = crew.write_segment
+
+    def fails_on_the_dock(finish, frames, into, made):
+        if finish.lead is None and finish.span.start == 0 and "dock" not in failed:
+            failed.append("dock")
+            raise RuntimeError("no dock today")
+        write(finish, frames, into, made)
+
+    failed: list[str] = []
+    monkeypatch.setattr(crew, "write_segment", fails_on_the_dock)
+    run = render(four, keep_going=True)
+    assert sorted(run.rendered) == ["boat", "dock", "inn", "sea"]
+    assert len(run.outcome.failed) == 1
+    assert not run.outcome.skipped
+
+
+def test_films_are_known_by_their_path(four: Path):
+    first, other = render(four), four.parent / "elsewhere" / "cut.mp4"
+    assert render(four, film=other).outcome.joined
+    assert not render(four).outcome.joined, "the first film is still as the story says"
+    assert not render(four, film=other).outcome.joined
+    other.write_bytes(b"spoiled")
+    assert render(four, film=other).outcome.joined
+    assert first.outcome.film is not None
+
+
+def test_verify_says_out_of_date_and_not_broken(four: Path):
+    render(four)
+    edit(four, "a dock", "the camera pulls out from a dock")
+    run = render(four, scenes=frozenset({"dock"}))
+    found = {finding.scene: finding.holds for finding in verify(run)}
+    assert found == {"dock": True, "boat": None, "sea": None, "inn": True}
+
+
 def test_keep_going_makes_what_it_can(four: Path, monkeypatch: pytest.MonkeyPatch):
     from scenes import animatic
 
@@ -174,7 +226,7 @@ def test_frame_zero_redraws_the_opening_and_ends_are_exact(tmp_path: Path):
     assert np.array_equal(frames_of(run, "loop")[-1], chart(seed=1))
     for before, after in [*((f"s{i}", f"s{i + 1}") for i in range(7)), ("s2", "loop")]:
         assert np.array_equal(frames_of(run, before)[-1], frames_of(run, after)[0]), f"{before} -> {after}"
-    assert all(finding.holds for finding in verify(run.story, run.store, "draft"))
+    assert all(finding.holds for finding in verify(run))
 
 
 def test_verify_finds_a_broken_seam(four: Path):
@@ -184,9 +236,9 @@ def test_verify_finds_a_broken_seam(four: Path):
     facts = json.loads((boat / "recipe.json").read_text())
     facts["recipe"]["opening"][0]["digest"] = "0" * 64
     (boat / "recipe.json").write_text(json.dumps(facts))
-    broken = [finding for finding in verify(run.story, run.store, "draft") if finding.holds is False]
+    broken = [finding for finding in verify(run) if finding.holds is False]
     assert [finding.scene for finding in broken] == ["boat"]
-    assert "does not open on dock's last frame" in broken[0].what
+    assert "opens on other pixels than dock's last frame" in broken[0].what
 
 
 @st.composite
@@ -227,7 +279,7 @@ def test_random_graphs_keep_the_contract_and_the_count(tmp_path_factory, graph, 
         if after:
             assert np.array_equal(frames_of(run, after)[-1], frames_of(run, name)[0])
     assert next(e for e in run.events if e["event"] == "film.done")["frames"] == factor * total
-    assert all(finding.holds for finding in verify(run.story, run.store, "draft"))
+    assert all(finding.holds for finding in verify(run))
 
 
 def test_closure_and_followers(four: Path):

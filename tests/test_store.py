@@ -18,6 +18,7 @@ from scenes.footage import DamagedFile
 from scenes.shot import MachineLacks
 from storyboard.film import SceneFailed
 from storyboard.manifest import Manifest
+from storyboard.production import Options, rehearse
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.sweep import sweep
 from tests.stories import missing, render, scene, write_picture, write_story
@@ -86,9 +87,66 @@ def test_damage_behind_a_files_back_is_found_by_verify(story: Path):
     data[-200] ^= 1
     path.write_bytes(bytes(data))
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    findings = [finding for finding in verify(run.story, run.store, "draft") if finding.holds is False]
+    rehearsed = rehearse(run.story, run.store, Options(True))
+    findings = [finding for finding in verify(rehearsed, run.store) if finding.holds is False]
     assert findings
     assert "its bytes have changed" in findings[0].what
+
+
+def test_a_damaged_still_is_made_again_from_its_picture(story: Path):
+    run = render(story)
+    for still in (run.store.root / "stills").glob("*/*.png"):
+        still.write_bytes(still.read_bytes()[:60])
+    story.write_text(story.read_text().replace("push in", "tilt up"))
+    again = render(story)
+    assert again.rendered[0] == "a"
+    assert render(story).rendered == []
+
+
+def test_segments_of_another_encoder_are_finished_again(story: Path):
+    run = render(story)
+    facts_path = home_of(run.store, story, "b", SEGMENTS) / "segment.json"
+    facts = json.loads(facts_path.read_text())
+    facts_path.write_text(json.dumps(facts | {"fingerprint": "0" * 64}))
+    again = render(story)
+    assert again.rendered == []
+    assert again.finished == ["b"]
+    assert "another version of the encoder" in next(e["what"] for e in again.events if e["event"] == "damaged")
+    assert render(story).finished == []
+
+
+def test_an_error_of_the_disk_condemns_no_work(story: Path, monkeypatch: pytest.MonkeyPatch):
+    run = render(story)
+    stat = Path.stat
+
+    def fails(path: Path, **keys: bool):
+        if path.name == "clip.mkv":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return stat(path, **keys)
+
+    monkeypatch.setattr(Path, "stat", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        render(story)
+    monkeypatch.undo()
+    assert not (run.store.root / "damaged").exists()
+    assert render(story).rendered == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"modes": '])
+def test_gc_drops_nothing_where_a_manifest_cannot_be_read(story: Path, text: str):
+    run = render(story)
+    next((run.store.root / "stories").glob("*.json")).write_text(text)
+    before = sorted(run.store.root.glob("clips/??/*"))
+    with pytest.raises(DamagedFile):
+        sweep(run.store, "draft", dry_run=False)
+    assert sorted(run.store.root.glob("clips/??/*")) == before
+
+
+def test_gc_of_one_mode_leaves_the_other(story: Path):
+    run = render(story)
+    next((run.store.root / "stories").glob("*.json")).unlink()
+    assert sweep(run.store, "real", dry_run=True).clips == 0
+    assert sweep(run.store, "draft", dry_run=True).clips == 3
 
 
 def test_two_renders_at_once_make_each_clip_once(story: Path):
@@ -151,15 +209,15 @@ def test_too_little_room_is_told_before_the_start(story: Path, monkeypatch: pyte
 
 def test_gc_drops_only_what_nothing_needs(story: Path):
     run = render(story)
-    kept = sweep(run.store, dry_run=False)
+    kept = sweep(run.store, "draft", dry_run=False)
     assert (kept.clips, kept.segments) == (0, 0)
     story.write_text(story.read_text().replace("a b", "another b"))
     render(story)
-    would = sweep(run.store, dry_run=True)
+    would = sweep(run.store, "draft", dry_run=True)
     assert would.clips == 1, (
         "b's old clip; it hands on another frame now, so c's went with it" if would.clips == 1 else would
     )
-    swept = sweep(run.store, dry_run=False)
+    swept = sweep(run.store, "draft", dry_run=False)
     assert (swept.clips, swept.segments) == (would.clips, would.segments)
     assert render(story).rendered == []
     assert all(
@@ -175,7 +233,7 @@ def test_gc_keeps_takes_and_other_stories(story: Path):
     other.write_text(story.read_text().replace("a b", "something else"))
     render(other)
     before = sorted(path.name for path in forced.store.root.glob("clips/??/*"))
-    sweep(forced.store, dry_run=False)
+    sweep(forced.store, "draft", dry_run=False)
     assert sorted(path.name for path in forced.store.root.glob("clips/??/*")) == before
     assert len(list((forced.store.root / "takes").iterdir())) == 1
     assert render(other).rendered == []
@@ -185,8 +243,8 @@ def test_gc_keeps_takes_and_other_stories(story: Path):
 def test_gc_refuses_while_a_run_uses_the_store(story: Path):
     run = render(story)
     with run.store.in_use(), pytest.raises(MachineLacks, match="a render is using"):
-        sweep(Store(run.store.root), dry_run=False)
-    sweep(run.store, dry_run=False)
+        sweep(Store(run.store.root), "draft", dry_run=False)
+    sweep(run.store, "draft", dry_run=False)
 
 
 def test_a_run_sweeps_what_a_dead_run_left(tmp_path: Path):
@@ -225,7 +283,7 @@ def test_a_moved_project_keeps_its_work(story: Path, tmp_path: Path):
         shutil.move(story.parent / part, moved / part)
     run = render(moved / "story.toml")
     assert run.rendered == run.finished == []
-    assert sweep(run.store, dry_run=True).clips == 0
+    assert sweep(run.store, "draft", dry_run=True).clips == 0
 
 
 def test_a_still_with_other_pixels_is_refused(story: Path):
