@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Generator, Sequence
@@ -22,7 +21,8 @@ from storyboard.delivery import about, soundtrack_of
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
 from storyboard.production import Rehearsed
-from storyboard.room import existing, gigabytes
+from storyboard.publish import published
+from storyboard.room import free_bytes, gigabytes
 from storyboard.store import CLIPS, SEGMENTS, Store
 
 TARGETS = (*FORMATS, "png", "master")
@@ -94,19 +94,16 @@ def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> in
     """
     finishes = finishes_of(rehearsed)
     _check_place(wanted)
-    wanted.path.parent.mkdir(parents=True, exist_ok=True)
     _check_room(wanted.path.parent, wanted.target, finishes)
-    aside = wanted.path.with_name(f".{wanted.path.stem}.{os.getpid()}.tmp{wanted.path.suffix}")
     pairs = zip(rehearsed.story.scenes, finishes, strict=True)
     frames = chain.from_iterable(_frames(s.name, finish, rehearsed, store, tell) for s, finish in pairs)
-    try:
+    with published(wanted.path) as aside:
         if wanted.target == "png":
             count = explained(lambda: _pictures(frames, aside))
         else:
             count = explained(lambda: _video(frames, finishes, aside, wanted, rehearsed, store))
-        _publish(aside, wanted.path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        if wanted.path.is_dir():  # a folder is renamed onto an empty one only
+            shutil.rmtree(wanted.path)
     return count
 
 
@@ -125,20 +122,9 @@ def _check_place(wanted: Export) -> None:
 
 def _check_room(folder: Path, target: str, finishes: Sequence[Finish]) -> None:
     needed = sum(f.frames * f.size[0] * f.size[1] for f in finishes) * BYTES_PER_PIXEL.get(target, LOSSY)
-    free = shutil.disk_usage(existing(folder)).free
+    free = free_bytes(folder)
     if needed > free:
         raise MachineLacks(f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {folder}")
-
-
-def _publish(aside: Path, path: Path) -> None:
-    """Rename into place; a folder can only be renamed onto an empty one, so the old goes aside first."""
-    if not path.is_dir():
-        aside.replace(path)
-        return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(old)
-    aside.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from post.encode import Encode
 from post.interpolate import Flow, Interpolate
 from post.upscale import Lanczos, RealESRGAN, Upscale
 from post.weights import Lacking, find_upscaler
-from scenes.animatic import Animatic, choose_move
+from scenes.animatic import Animatic
+from scenes.camera import choose_move
 from scenes.shot import Renderer
 from scenes.wan.renderer import NOT_YET, Wan
 from storyboard.memory import Memory

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from scenes.animatic import Animatic, named_move
+from scenes.animatic import Animatic
+from scenes.camera import named_move
 from scenes.files import read_facts
 from scenes.footage import DamagedFile
 from storyboard.delivery import film_path

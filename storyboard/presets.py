@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenes.animatic import MOVES
+from scenes.camera import MOVES
 from scenes.wan.models import RECIPES
 
 NEGATIVES = {

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from scenes.animatic import MOVES, Animatic, AnimaticStudio, Pose, choose_move, named_move
+from scenes.animatic import Animatic, AnimaticStudio
+from scenes.camera import MOVES, Pose, choose_move, named_move
 from scenes.files import write_still
 from scenes.footage import Frame
 from scenes.shot import Machine, Shot, Stopped
@@ -119,6 +120,13 @@ def test_a_caption_is_in_the_picture_and_in_no_frame_handed_on(tmp_path: Path):
 )  # fmt: skip
 def test_moves_are_found_in_words(words: str, move: str | None):
     assert named_move(words) == move
+
+
+def test_pulling_out_repeats_no_shape_at_the_edges(tmp_path: Path):
+    last = drawn(shot_of(tmp_path, "pull out"))[-1].astype(int)
+    inside, edge = last[:, 20:32], last[:, :8]
+    assert np.abs(np.diff(edge, axis=0)).mean() < np.abs(np.diff(inside, axis=0)).mean() / 2, "blurred, not mirrored"
+    assert edge[:, 0].mean() < inside.mean(), "and darker outwards"
 
 
 def test_a_scene_without_words_gets_a_move_of_its_own():
