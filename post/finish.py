@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from post.encode import FORMATS, Encode, SegmentFile
-from post.interpolate import FlowInterpolator, Interpolate, interpolated
+from post.flow import FlowInterpolator
+from post.interpolate import Interpolate, interpolated
 from post.upscale import Upscale, open_upscaler
 from scenes.files import file_digest, read_facts, read_span, read_still, write_facts
 from scenes.footage import DamagedFile, Frame, Frames, Size, Span, Still

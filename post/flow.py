@@ -65,8 +65,8 @@ def small_grey(frame: Frame, pixels: int) -> Grey:
     height, width = frame.shape[:2]
     scale = min(1.0, (pixels / (height * width)) ** 0.5)
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    if scale < 1:
-        size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))  # the search needs 12 pixels
+    if size != (width, height):
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return np.asarray(grey, dtype=np.uint8)
 
@@ -79,6 +79,8 @@ def with_camera(flow: FlowField, start: Grey, end: Grey) -> FlowField:
     """
     height, width = start.shape
     grid = flow[4::12, 4::12]
+    if grid.shape[0] * grid.shape[1] < 12:  # too small a picture to tell a camera from anything else
+        return flow
     points = np.empty_like(grid)
     points[..., 0] = np.arange(4, width, 12, dtype=np.float32)
     points[..., 1] = np.arange(4, height, 12, dtype=np.float32)[:, None]
@@ -114,7 +116,7 @@ def _warp(frame: Frame, flow: FlowField, size: tuple[int, int]) -> Frame:
     """The frame sampled where `flow` (of a small picture) points, at full size."""
     width, height = size
     scale = width / flow.shape[1], height / flow.shape[0]
-    full = cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) if flow.shape[1] != width else flow
+    full = cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) if flow.shape[:2] != (height, width) else flow
     across = full[..., 0] * np.float32(scale[0]) + np.arange(width, dtype=np.float32)
     down = full[..., 1] * np.float32(scale[1]) + np.arange(height, dtype=np.float32)[:, None]
     return np.asarray(cv2.remap(frame, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)

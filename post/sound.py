@@ -65,6 +65,8 @@ def samples(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
         start += block.shape[1]
         if start >= length + FADE:
             break
+    if start == 0:
+        raise DamagedFile(path, "holds no sound")
     if start > late:
         yield _faded(np.concatenate(tail, axis=1), length - late)
 
