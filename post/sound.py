@@ -102,9 +102,11 @@ class SoundWriter:
     def __init__(self, container: OutputContainer, sound: Soundtrack, seconds: Fraction) -> None:
         codec = CODECS[container.format.name.split(",")[0]]
         self._container = container
-        self._stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
+        # FFmpeg's other AAC coder, its default, clicks where a sound begins; this one is better from 64 kb/s on.
+        options = {"aac_coder": "fast"} if codec == "aac" else {}
+        self._stream = cast(AudioStream, container.add_stream(codec, rate=RATE, options=options, layout="stereo"))
         if codec == "aac":
-            self._stream.bit_rate = 192_000
+            self._stream.bit_rate = 256_000
         self._format = SAMPLE_FORMATS[codec]
         self._blocks = samples(sound.path, int(seconds * RATE))
         self._written = 0

@@ -24,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-StoryFile = Annotated[Path, typer.Argument(metavar="STORY", help="the story file, story.toml", show_default=False)]
+StoryFile = Annotated[
+    Path, typer.Argument(metavar="STORY", help="the story file, story.toml", show_default=False, readable=False)
+]
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", help="kept work (default .storyboard beside the story)")
 ]
@@ -162,6 +164,8 @@ def plan(
         _out(planned.json())
     else:
         print("\n".join(plan_lines(planned)))
+    if any(each.state == "broken" for each in planned.scenes):
+        raise typer.Exit(STORY)
 
 
 @app.command()

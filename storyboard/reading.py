@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,11 +37,11 @@ class Reading:
             path = self.folder / (name if self.confined else Path(name).expanduser())
             if "\0" in name:
                 self.complain(place, f"{said} holds a NUL character, which no path can")
-            elif self.confined and not path.resolve().is_relative_to(self.folder.resolve()):
+            elif self.confined and not _real(path).is_relative_to(_real(self.folder)):
                 self.complain(place, f"{said} leads outside the story's folder: name a file in it")
             else:
                 return path
-        except RuntimeError:  # no such user, or links in a ring
+        except RuntimeError:  # no such user
             self.complain(place, f"{said} leads nowhere: write the whole path")
         except (OSError, ValueError) as error:
             self.complain(place, f"{said} cannot be found ({why(error)})")
@@ -82,6 +83,11 @@ class Reading:
 
 def why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _real(path: Path) -> Path:
+    """Where links lead. Path.resolve() raises over links in a ring in some Python versions."""
+    return Path(os.path.realpath(path))
 
 
 def _what_else(path: Path, name: str) -> str:

@@ -65,5 +65,5 @@ def model_of(named: str | Mapping[str, str], beside: Path) -> WanModel:
 
 
 def whole_frames(frames: float) -> int:
-    """The nearest length of 4n+1 frames, at least 5."""
-    return max(5, round((frames - 1) / 4) * 4 + 1)
+    """The nearest length of 4n+1 frames, the longer of two as near, at least 5."""
+    return max(5, int((frames - 1) / 4 + 0.5) * 4 + 1)

@@ -1,0 +1,26 @@
+"""What every test has: goldens that can be made anew, and random numbers left as they were found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="write what is found as what is expected")
+
+
+@pytest.fixture
+def update_goldens(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-goldens"))
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> Iterator[None]:
+    state, legacy = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(state)
+    np.random.set_state(legacy)

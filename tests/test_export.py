@@ -1,0 +1,505 @@
+"""Exports: every format, from lossless frames and never from the film; soundtracks cut to the film."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import skimage.data
+from av.error import FFmpegError
+from PIL import Image
+from typer.testing import CliRunner
+
+import post.encode
+import storyboard.export
+from post.encode import FORMATS, Encode, EncoderMissing, SegmentFile, works
+from post.finish import finished_frames
+from post.sound import RATE, samples, soundtrack_seconds
+from scenes.files import CLIP_FILE, read_video
+from scenes.footage import DamagedFile, Frame
+from scenes.shot import MachineLacks
+from storyboard.cli import app
+from storyboard.export import TARGETS, Export, NotRendered, export, export_path, finishes_of, keep_master
+from storyboard.production import Options, Rehearsed, rehearse
+from storyboard.store import Store
+from storyboard.story import read_story
+from storyboard.sweep import sweep
+from tests.playing import FFMPEG, played, probe
+from tests.stories import render, scene, write_picture, write_story
+from tests.test_colour import TAGS, block_difference
+
+SIZE = (192, 128)
+FPS = Fraction(32)
+FRAMES = 28  # of five, four (one dropped at the seam) and five, twice
+FINISH = """[finish]
+upscale = { model = "lanczos", size = "192x128" }
+interpolate = { model = "flow" }
+encode = { preset = "ultrafast" }
+"""
+LOSSLESS = ("ffv1", "png")
+
+
+def silent(scene: str, done: float) -> None:
+    """Progress nobody watches."""
+
+
+def lighthouse(folder: Path, finish: str = FINISH) -> Path:
+    """dock -> boat, and an inn after a cut."""
+    photo = Image.fromarray(skimage.data.astronaut()).resize((192, 128))
+    photo.save(folder / "dock.png")
+    write_picture(folder, "inn.png", 2)
+    scenes = [scene("dock", image="dock.png", camera="push in"), scene("boat", camera="pan left")]
+    inn = scene("inn", image="inn.png", camera="hold")
+    return write_story(folder, *scenes, inn, look='size = "96x64"\nframes = 5\n', finish=finish)
+
+
+def rehearsed(story: Path) -> tuple[Rehearsed, Store]:
+    store = Store(story.parent / ".storyboard")
+    return rehearse(read_story(story), store, Options(True)), store
+
+
+def wrote(ready: Rehearsed, store: Store, target: str, path: Path) -> int:
+    """An export of any target; what it made, in its own unit."""
+    if target == "master":
+        return keep_master(ready, store, silent)
+    return export(ready, store, Export(target, path), silent)
+
+
+def written(story: Path, target: str, path: Path | None = None) -> tuple[Path, int]:
+    ready, store = rehearsed(story)
+    place = path or export_path(ready, target)
+    return place, export(ready, store, Export(target, place), silent)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered story that tests only read; its film and segments are gone from out/."""
+    story = lighthouse(tmp_path_factory.mktemp("rendered"))
+    assert render(story).outcome.film is not None
+    for path in (story.parent / "out").iterdir():
+        path.unlink()
+    return story
+
+
+@pytest.fixture(scope="module")
+def frames(rendered: Path) -> list[Frame]:
+    """What every export shows."""
+    ready, _ = rehearsed(rendered)
+    return [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A rendered story to change."""
+    story = lighthouse(tmp_path)
+    render(story)
+    return story
+
+
+# Formats
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_every_format(target: str, rendered: Path, frames: list[Frame], capfd: pytest.CaptureFixture[str]):
+    path, count = written(rendered, target)
+    assert path == rendered.parent / "out" / f"story.draft.{target}{FORMATS[target].suffix}"
+    assert count == len(frames) == FRAMES
+    facts = probe(path)
+    assert (facts.codec, facts.pixels, facts.colour) == TAGS[target]
+    assert (facts.size, facts.rate) == (SIZE, FPS)
+    tick = Fraction(1, 1000) if path.suffix == ".mkv" else 0  # Matroska counts milliseconds
+    assert len(facts.pts) == FRAMES
+    assert all(abs(time - index / FPS) <= tick for index, time in enumerate(facts.pts))
+    assert [title for title, _, _ in facts.chapters] == ["dock", "boat", "inn"]
+    assert [(start, end) for _, start, end in facts.chapters] == [
+        (0, 10 / FPS),
+        (10 / FPS, 18 / FPS),
+        (18 / FPS, 28 / FPS),
+    ]
+    shown = played(path, SIZE)
+    if target in LOSSLESS:
+        np.testing.assert_array_equal(shown, frames)
+    assert max(map(block_difference, shown, frames)) < 1.2
+    with av.open(path) as film:
+        tags = {key.lower(): value for key, value in film.metadata.items()}
+        assert tags["title"] == "story"
+        assert "animatic" in tags["comment"]
+    assert "".join(capfd.readouterr()) == ""  # x265 and SVT-AV1 print unless told not to
+
+
+def test_a_sequence_of_pictures(rendered: Path, frames: list[Frame]):
+    folder, count = written(rendered, "png")
+    assert (folder.name, count) == ("story.draft.png", FRAMES)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{n:06d}.png" for n in range(1, FRAMES + 1)]
+    for number, frame in enumerate(frames, start=1):
+        with Image.open(folder / f"{number:06d}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), frame)
+    again = [FFMPEG, "-v", "error", "-i", str(folder / "%06d.png"), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(again, capture_output=True, check=True).stdout
+    assert raw == b"".join(frame.tobytes() for frame in frames)
+
+
+def test_quality_is_the_formats_own_or_what_was_asked(rendered: Path, tmp_path: Path):
+    ready, store = rehearsed(rendered)
+    sizes: list[int] = []
+    for crf in (None, 12.0, 40.0):
+        export(ready, store, Export("h264", tmp_path / "film.mp4", crf), silent)
+        sizes.append((tmp_path / "film.mp4").stat().st_size)
+    assert sizes[0] == sizes[1] > 2 * sizes[2]
+
+
+def test_every_encoder_works_and_says_nothing(capfd: pytest.CaptureFixture[str]):
+    assert [name for name in FORMATS if not works(name)] == []
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_an_encoder_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(post.encode.FORMATS, "none", replace(FORMATS["h264"], encoder="libnone"))
+    assert not works("none")
+    with pytest.raises(EncoderMissing, match="no libnone"):
+        SegmentFile(tmp_path / "film.mp4", Encode("none"), SIZE, FPS)
+
+
+def test_the_command(rendered: Path, tmp_path: Path):
+    run = CliRunner().invoke(app, ["export", str(rendered), "--to", "prores", "-o", str(tmp_path / "film.mov")])
+    assert (run.exit_code, run.stdout) == (0, f"{tmp_path / 'film.mov'}\n")
+    assert len(probe(tmp_path / "film.mov").pts) == FRAMES
+    asked = CliRunner().invoke(app, ["export", str(rendered), "--to", "prores", "-o", str(tmp_path)])
+    assert asked.exit_code == 4
+    assert "is a folder: name a file with --output" in asked.output
+
+
+# The master
+
+
+def test_a_master_is_kept_once_and_read_by_later_exports(own: Path, monkeypatch: pytest.MonkeyPatch):
+    ready, store = rehearsed(own)
+    exact = [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+    told: list[str] = []
+    size = keep_master(ready, store, lambda scene, done: told.append(scene))
+    assert list(dict.fromkeys(told)) == ["dock", "boat", "inn"]
+
+    def never(*_: object) -> Iterator[Frame]:
+        raise AssertionError("frames were finished again")
+
+    monkeypatch.setattr(storyboard.export, "finished_frames", never)
+    told.clear()
+    assert keep_master(ready, store, lambda scene, done: told.append(scene)) == size
+    assert told == []
+    path, count = written(own, "ffv1")
+    assert count == FRAMES
+    np.testing.assert_array_equal(list(read_video(path, 0, count)), exact)
+    folder, _ = written(own, "png")
+    assert len(list(folder.iterdir())) == FRAMES
+
+
+def test_gc_keeps_the_master(own: Path):
+    ready, store = rehearsed(own)
+    size = keep_master(ready, store, silent)
+    sweep(store, "draft", dry_run=False)
+    ready, store = rehearsed(own)
+    told: list[str] = []
+    assert keep_master(ready, store, lambda scene, done: told.append(scene)) == size
+    assert told == []
+
+
+# What is refused, and what is left
+
+
+def test_an_export_before_a_render_is_refused_with_the_remedy(tmp_path: Path):
+    story = lighthouse(tmp_path)
+    ready, store = rehearsed(story)
+    for target in TARGETS:
+        with pytest.raises(NotRendered, match=r"not rendered yet: dock, boat, inn\. .* run `storyboard render` first"):
+            wrote(ready, store, target, tmp_path / "out" / "film")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_a_film_that_lacks_one_scene_names_it(own: Path):
+    own.write_text(
+        own.read_text()
+        .replace('prompt = "a inn"', 'prompt = "an old inn"\ncamera = "roll left"', 1)
+        .replace('camera = "hold"\n', "", 1)
+    )
+    with pytest.raises(NotRendered, match="not rendered yet: inn"):
+        written(own, "h264")
+
+
+def failing(frames: int) -> object:
+    def finished(*_: object) -> Iterator[Frame]:
+        for _ in range(frames):
+            yield np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        raise RuntimeError("the device is gone")
+
+    return finished
+
+
+@pytest.mark.parametrize("target", [*FORMATS, "png"])
+@pytest.mark.parametrize("before", [0, 7])
+def test_a_failure_leaves_what_was_there(
+    target: str, before: int, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ready, store = rehearsed(rendered)
+    monkeypatch.setattr(storyboard.export, "finished_frames", failing(before))
+    place = tmp_path / f"film{FORMATS[target].suffix if target in FORMATS else ''}"
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        export(ready, store, Export(target, place), silent)
+    assert list(tmp_path.iterdir()) == []
+    if target == "png":
+        place.mkdir()
+        (place / "000001.png").write_bytes(b"old")
+    else:
+        place.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        export(ready, store, Export(target, place), silent)
+    assert list(tmp_path.iterdir()) == [place]
+    assert (place / "000001.png" if target == "png" else place).read_bytes() == b"old"
+
+
+def test_only_a_sequence_is_replaced_by_a_sequence(rendered: Path, tmp_path: Path):
+    ready, store = rehearsed(rendered)
+    holiday = tmp_path / "pictures"
+    holiday.mkdir()
+    (holiday / "beach.png").write_bytes(b"mine")
+    for target in ("png", "h264"):
+        with pytest.raises(FileExistsError, match="--output"):
+            export(ready, store, Export(target, holiday), silent)
+    with pytest.raises(FileExistsError, match="is a file"):
+        export(ready, store, Export("png", holiday / "beach.png"), silent)
+    assert (holiday / "beach.png").read_bytes() == b"mine"
+    longer = tmp_path / "sequence"
+    longer.mkdir()
+    for number in (1, 500, 1_000_000):
+        (longer / f"{number:06d}.png").write_bytes(b"old")
+    assert export(ready, store, Export("png", longer), silent) == FRAMES
+    assert len(list(longer.iterdir())) == FRAMES
+
+
+@pytest.mark.parametrize("target", ["png", "master"])
+def test_a_disk_without_room_is_found_before(
+    target: str, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ready, store = rehearsed(rendered)
+    monkeypatch.setattr(storyboard.export, "free_bytes", lambda path: 1000)
+    with pytest.raises(MachineLacks, match=r"about 1\.\d MB of disk are needed and 0\.1 MB are free"):
+        wrote(ready, store, target, tmp_path / "film")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> Iterator[Frame]:
+        raise OSError(28, "No space left on device")
+        yield  # pragma: no cover
+
+    ready, store = rehearsed(rendered)
+    monkeypatch.setattr(storyboard.export, "finished_frames", full)
+    with pytest.raises(MachineLacks, match="the disk is full"):
+        export(ready, store, Export("h264", tmp_path / "film.mp4"), silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["h264", "png", "master"])
+def test_a_damaged_clip_is_set_aside_and_made_anew(target: str, own: Path):
+    ready, store = rehearsed(own)
+    clip = finishes_of(ready)[1].span.clip.path / CLIP_FILE
+    facts = clip.stat()
+    data = bytearray(clip.read_bytes())
+    data[len(data) // 2] ^= 1
+    clip.write_bytes(data)
+    os.utime(clip, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # bad memory or a bad disk changes no date
+    place = own.parent / "film.mp4"
+    with pytest.raises(DamagedFile, match="set aside: run `storyboard render`"):
+        wrote(ready, store, target, place)
+    assert not clip.exists()
+    assert not place.exists()
+    assert render(own).rendered == ["boat"]
+    assert written(own, "h264")[1] == FRAMES
+
+
+def test_a_damaged_master_is_made_again_from_the_clip(own: Path):
+    ready, store = rehearsed(own)
+    keep_master(ready, store, silent)
+    for path in (store.root / "segments").rglob("segment.mkv"):
+        path.write_bytes(path.read_bytes()[:-300])
+    path, count = written(own, "ffv1")
+    exact = [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+    np.testing.assert_array_equal(list(read_video(path, 0, count)), exact)
+
+
+# Soundtracks
+
+
+def tone(seconds: float, rate: int = RATE, channels: int = 2) -> np.ndarray:
+    """A sine a channel, at half of full scale; it rises, so that each moment has its own pitch."""
+    times = np.arange(round(seconds * rate)) / rate
+    turns = 200 * times + 150 * times**2
+    return np.stack([np.sin(2 * np.pi * (1 + c) * turns) / 2 for c in range(channels)]).astype(np.float32)
+
+
+def write_sound(path: Path, sound: np.ndarray, codec: str, rate: int = RATE) -> Path:
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(sound)]
+    with av.open(path, "w") as container:
+        try:
+            stream = container.add_stream(codec, rate=rate, layout=layout)
+        except (FFmpegError, ValueError) as error:
+            pytest.skip(f"this build of FFmpeg writes no {codec} ({error})")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=layout)
+        frame.sample_rate = rate
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read_all(path: Path, length: int) -> np.ndarray:
+    return np.concatenate([np.zeros((2, 0), np.float32), *samples(path, length)], axis=1)
+
+
+def decoded(path: Path) -> np.ndarray:
+    """Stereo floats as another FFmpeg decodes them."""
+    command = [FFMPEG, "-v", "error", "-i", str(path), "-map", "0:a", "-f", "f32le", "-ac", "2", "-ar", str(RATE), "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.float32).reshape(-1, 2).T
+
+
+SOUNDS = [("wav", "pcm_s16le"), ("wav", "pcm_s24le"), ("wav", "pcm_f32le"), ("flac", "flac"), ("mp3", "libmp3lame")]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), SOUNDS)
+@pytest.mark.parametrize(("rate", "channels"), [(48000, 2), (44100, 2), (44100, 1), (22050, 1), (48000, 6)])
+def test_any_sound_is_read_whole(suffix: str, codec: str, rate: int, channels: int, tmp_path: Path):
+    if suffix == "mp3" and channels == 6:
+        pytest.skip("MP3 has two channels at most")
+    path = write_sound(tmp_path / f"sea.{suffix}", tone(1.3, rate, channels), codec, rate)
+    assert soundtrack_seconds(path) == pytest.approx(1.3, abs=0.06)
+    made = read_all(path, 10 * RATE)
+    assert made.shape == (2, pytest.approx(1.3 * RATE, abs=2))
+    if channels == 1:
+        np.testing.assert_array_equal(made[0], made[1])
+    if channels == 2:
+        wanted = tone(1.3)[:, : made.shape[1]]
+        inner = np.s_[:, 2000 : wanted.shape[1] - 2000]
+        assert np.abs(made[inner] - wanted[inner]).max() < 0.05
+
+
+def test_a_longer_sound_is_cut_and_faded(tmp_path: Path):
+    sound = tone(5)
+    path = write_sound(tmp_path / "sea.wav", sound, "pcm_f32le")
+    made = read_all(path, 3 * RATE)
+    assert made.shape == (2, 3 * RATE)
+    np.testing.assert_array_equal(made[:, : 2 * RATE], sound[:, : 2 * RATE])
+    loud = np.abs(sound[0, 2 * RATE : 3 * RATE]) > 0.3
+    envelope = (made[0, 2 * RATE :] / sound[0, 2 * RATE : 3 * RATE])[loud]
+    assert envelope[0] > 0.98
+    assert envelope[-1] < 0.02
+    assert (np.diff(envelope) < 0).all()
+
+
+def test_a_shorter_sound_is_left_as_it_is(tmp_path: Path):
+    for seconds in (2.4, 3.0):  # it ends in the film's last second, or with it: nothing is cut
+        sound = tone(seconds)
+        path = write_sound(tmp_path / "sea.wav", sound, "pcm_f32le")
+        np.testing.assert_array_equal(read_all(path, 3 * RATE), sound)
+
+
+def test_a_little_too_long_fades_only_as_long_as_it_is_too_long(tmp_path: Path):
+    sound = tone(3.01)
+    path = write_sound(tmp_path / "sea.wav", sound, "pcm_f32le")
+    made = read_all(path, 3 * RATE)
+    assert made.shape == (2, 3 * RATE)
+    np.testing.assert_array_equal(made[:, :-480], sound[:, : 3 * RATE - 480])
+    assert np.abs(made[:, -1]).max() < 0.01
+
+
+def test_a_film_shorter_than_the_fade(tmp_path: Path):
+    path = write_sound(tmp_path / "sea.wav", tone(2), "pcm_f32le")
+    for length in (1, 100, RATE // 2):
+        assert read_all(path, length).shape == (2, length)
+
+
+def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path):
+    path = tmp_path / "sea.flac"
+    assert soundtrack_seconds(path) is None
+    with pytest.raises(DamagedFile, match=r"sea\.flac: its sound cannot be decoded"):
+        read_all(path, RATE)
+    for data in (b"", b"no sound", b"RIFF\x10\0\0\0WAVEfmt "):
+        path.write_bytes(data)
+        assert soundtrack_seconds(path) is None
+        with pytest.raises(DamagedFile, match=r"sea\.flac: "):
+            read_all(path, RATE)
+
+
+def test_tags_in_an_old_encoding_are_no_matter(tmp_path: Path):
+    """WAV files from Windows carry Latin-1; read strictly, they could not be opened."""
+    path = write_sound(tmp_path / "sea.wav", tone(1), "pcm_s16le")
+    info = b"INFOIART\x06\0\0\0Bj\xf6rk\0"
+    data = bytearray(path.read_bytes() + b"LIST" + len(info).to_bytes(4, "little") + info)
+    data[4:8] = (len(data) - 8).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert soundtrack_seconds(path) == pytest.approx(1)
+    assert read_all(path, 2 * RATE).shape == (2, RATE)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("flac", "flac")])
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_a_film_with_a_soundtrack(suffix: str, codec: str, seconds: float, tmp_path: Path):
+    """The sound lies where it should, to the sample, and is as long as the film, within one AAC frame."""
+    story = lighthouse(tmp_path, f'{FINISH}soundtrack = "sea.{suffix}"\n')
+    sound = tone(seconds, 44100)
+    write_sound(tmp_path / f"sea.{suffix}", sound, codec, 44100)
+    film = render(story).outcome.film
+    assert film is not None
+    with av.open(film) as container:
+        audio, video = container.streams.audio[0], container.streams.video[0]
+        assert (audio.codec_context.name, audio.rate, audio.layout.name) == ("aac", RATE, "stereo")
+        assert video.duration * video.time_base == FRAMES / FPS
+        lasts = min(Fraction(seconds), FRAMES / FPS)
+        assert abs(audio.duration * audio.time_base - lasts) <= Fraction(1024, RATE)
+        assert container.duration / 1e6 == pytest.approx(FRAMES / FPS, abs=1024 / RATE)
+    assert probe(film).pts == tuple(index / FPS for index in range(FRAMES))
+    made, wanted = decoded(film), read_all(tmp_path / f"sea.{suffix}", round(FRAMES / FPS * RATE))
+    assert made.shape == wanted.shape
+    assert np.abs(made - wanted).max() < 0.08  # not a sample late, and no click where it begins
+
+
+@pytest.mark.parametrize(("target", "codec"), [("prores", "pcm_s16le"), ("ffv1", "flac"), ("av1", "aac")])
+def test_exports_carry_the_sound(target: str, codec: str, tmp_path: Path):
+    story = lighthouse(tmp_path, f'{FINISH}soundtrack = "sea.wav"\n')
+    write_sound(tmp_path / "sea.wav", tone(3, channels=1), "pcm_s16le")
+    render(story)
+    path, _ = written(story, target)
+    wanted = read_all(tmp_path / "sea.wav", round(FRAMES / FPS * RATE))
+    with av.open(path) as container:
+        assert container.streams.audio[0].codec_context.name == codec
+    made = decoded(path)
+    assert made.shape == wanted.shape
+    assert np.abs(made - wanted).max() < (0.08 if codec == "aac" else 1 / 32000)
+
+
+def test_interleaving_keeps_sound_beside_its_pictures(tmp_path: Path):
+    """A player that streams finds the sound of a moment near its picture, not after the last one."""
+    story = lighthouse(tmp_path, f'{FINISH}soundtrack = "sea.wav"\n')
+    write_sound(tmp_path / "sea.wav", tone(3), "pcm_s16le")
+    film = render(story).outcome.film
+    assert film is not None
+    assert _worst_lead(film) < 0.25
+
+
+def _worst_lead(film: Path) -> float:
+    """How far, in seconds, one stream's packets run ahead of the other's in the file."""
+    at: dict[str, float] = {"video": 0.0, "audio": 0.0}
+    worst = 0.0
+    with av.open(film) as container:
+        streams: Sequence[object] = [container.streams.video[0], container.streams.audio[0]]
+        for packet in container.demux(*streams):
+            if packet.size:
+                at[packet.stream.type] = float(packet.dts * packet.time_base)
+                worst = max(worst, abs(at["video"] - at["audio"]))
+    return worst
