@@ -89,7 +89,7 @@ def validate(story: StoryFile, as_json: AsJson = False) -> None:
     from storyboard.story import read_story
 
     try:
-        read = read_story(story)
+        read = read_story(story, decode=True)
     except StoryError as error:
         if as_json:
             _out([asdict(mistake) for mistake in error.mistakes])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scenes.footage import Size
-from scenes.picture import PictureError, picture_size
+from scenes.picture import PictureError, fit_picture, picture_size
 from storyboard.mistakes import Place, did_you_mean, written
 
 
@@ -15,13 +15,14 @@ from storyboard.mistakes import Place, did_you_mean, written
 class Reading:
     """Where a story's paths start, whether they must stay there, and the mistakes found so far.
 
-    `unsure`: places that were wrong and are read as if they had been left out.
+    `unsure`: places that were wrong and are read as if they had been left out. `decode`: pictures are read whole.
     """
 
     folder: Path
     confined: bool
     found: list[tuple[Place, str]]
     unsure: tuple[Place, ...] = ()
+    decode: bool = False
     sizes: dict[Path, Size | None] = field(default_factory=dict[Path, "Size | None"])
 
     def complain(self, place: Place, message: str) -> None:
@@ -67,6 +68,8 @@ class Reading:
             return path if path is None or self.sizes[path] else None
         try:
             self.sizes[path] = picture_size(path)
+            if self.decode:
+                fit_picture(path, (16, 16), "cover", (0, 0, 0))
         except PictureError as error:
             self.sizes[path] = None
             self.complain(place, f"{place[-1]} = {written(name)} {error}")

@@ -27,12 +27,14 @@ from storyboard.story import After, Opening, Scene, Story, ring
 CLIP_SIDE_LIMIT = 4096
 
 
-def resolve(data: dict[str, Any], path: Path, found: list[tuple[Place, str]], *, confined: bool) -> Story | None:
+def resolve(
+    data: dict[str, Any], path: Path, found: list[tuple[Place, str]], *, confined: bool, decode: bool
+) -> Story | None:
     """The story meant by a file's data; mistakes go to `found`, and None is given where they leave nothing to read."""
     table, unsure = _table(data, found)
     if table is None:
         return None
-    reading = Reading(path.parent, confined, found, unsure)
+    reading = Reading(path.parent, confined, found, unsure, decode)
     model = _model(table.look, reading)
     scenes = _scenes(table, model, reading)
     _check_graph(scenes, reading)

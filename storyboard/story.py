@@ -152,8 +152,11 @@ def ring(scenes: Mapping[str, Scene]) -> list[str]:
     return []
 
 
-def read_story(path: Path) -> Story:
-    """The story in a file. Raises StoryError with every mistake in it."""
+def read_story(path: Path, *, decode: bool = False) -> Story:
+    """The story in a file. Raises StoryError with every mistake in it.
+
+    decode: read pictures whole, not only their heads, to find the damaged ones too.
+    """
     text = _text(path)
     places = Places(text)
     try:
@@ -164,7 +167,7 @@ def read_story(path: Path) -> Story:
         raise StoryError([Mistake("is nested too deep to be a story", str(path))]) from None
     except ValueError:  # Python reads no number of more than 4300 digits
         raise StoryError([long_number(text, str(path), places)]) from None
-    return _resolve(data, path, places, confined=False)
+    return _resolve(data, path, places, confined=False, decode=decode)
 
 
 def _text(path: Path) -> str:
@@ -195,14 +198,14 @@ def _encoding_mistake(error: UnicodeDecodeError, file: str) -> Mistake:
 
 def read_story_data(data: Mapping[str, Any], path: Path) -> Story:
     """A story from a dict, as if it lay at `path`; its paths may not leave that folder. Raises StoryError."""
-    return _resolve(dict(data), path, None, confined=True)
+    return _resolve(dict(data), path, None, confined=True, decode=False)
 
 
-def _resolve(data: dict[str, Any], path: Path, places: Places | None, *, confined: bool) -> Story:
+def _resolve(data: dict[str, Any], path: Path, places: Places | None, *, confined: bool, decode: bool) -> Story:
     from storyboard.resolve import resolve
 
     found: list[tuple[Place, str]] = []
-    story = resolve(data, path, found, confined=confined)
+    story = resolve(data, path, found, confined=confined, decode=decode)
     if story is None or found:
         raise StoryError([_placed(place, message, str(path), data, places) for place, message in found])
     return story

@@ -299,3 +299,11 @@ def test_drafts_need_no_torch_even_where_weights_are(story: Path, tmp_path: Path
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     assert ran.returncode == 0, ran.stderr
     assert "lanczos stands in for realesr-animevideov3 (torch is not installed" in ran.stderr
+
+
+def test_validate_reads_pictures_whole(story: Path):
+    (story.parent / "a.png").write_bytes((story.parent / "a.png").read_bytes()[:120])
+    ran = run("validate", story)
+    assert ran.returncode == 3
+    assert re.search(r"story.toml:\d+:1: scene \"dock\": image = \"a.png\" cannot be decoded", ran.stderr)
+    assert "^" in ran.stderr
