@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storyboard.story import After, Opening, Scene, Story
 
-BOX, GAP, ROW = 150, 50, 76
+BOX, HEIGHT, GAP, ROW = 150, 46, 50, 76
 
 
 def graph_text(story: Story) -> str:
@@ -77,10 +77,9 @@ def graph_svg(story: Story) -> str:
     ]
     for scene in story.scenes:
         if isinstance(scene.opens_on, After):
-            parts.append(_arrow(_place(scene.opens_on.scene, depth, rows), _place(scene.name, depth, rows), ""))
+            parts.append(_opening(_place(scene.opens_on.scene, depth, rows), _place(scene.name, depth, rows)))
         if isinstance(scene.ends_on, Opening):
-            dashes = ' stroke-dasharray="5 4"'
-            parts.append(_arrow(_place(scene.name, depth, rows), _place(scene.ends_on.scene, depth, rows), dashes))
+            parts.append(_ending(_place(scene.name, depth, rows), _place(scene.ends_on.scene, depth, rows)))
     parts += [_box(scene, number, _place(scene.name, depth, rows)) for number, scene in enumerate(story.scenes)]
     return "\n".join([*parts, "</svg>"])
 
@@ -115,7 +114,7 @@ def _box(scene: Scene, number: int, at: tuple[int, int]) -> str:
     links = _short(_opens(scene) + _ends(scene), 24)
     return (
         f"<g><title>{_xml(scene.prompt)}</title>"
-        f'<rect x="{x}" y="{y}" width="{BOX}" height="46" rx="6" fill="#eef3f7" stroke="#567"/>'
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="6" fill="#eef3f7" stroke="#567"/>'
         f'<text x="{x + 10}" y="{y + 19}" font-weight="bold">{number + 1}. {_short(scene.name, 14)}</text>'
         f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{links}</text></g>'
     )
@@ -130,8 +129,22 @@ def _xml(text: str) -> str:
     return escape(re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", text))
 
 
-def _arrow(start: tuple[int, int], stop: tuple[int, int], style: str) -> str:
-    (x0, y0), (x1, y1) = (start[0] + BOX, start[1] + 23), (stop[0], stop[1] + 23)
+def _opening(start: tuple[int, int], stop: tuple[int, int]) -> str:
+    """From a scene's right side to the left of one that opens on its last frame."""
+    (x0, y0), (x1, y1) = (start[0] + BOX, start[1] + HEIGHT // 2), (stop[0], stop[1] + HEIGHT // 2)
     bend = max(30, abs(x1 - x0) // 2)
-    curve = f"M{x0} {y0}C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"
-    return f'<path d="{curve}" fill="none" stroke="#567" stroke-width="1.5" marker-end="url(#tip)"{style}/>'
+    return _curve(f"M{x0} {y0}C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}", "")
+
+
+def _ending(start: tuple[int, int], stop: tuple[int, int]) -> str:
+    """Dashed, from under or over a scene to the right side of the one whose opening it ends on."""
+    (x0, y0), (x1, y1) = start, stop
+    away = 1 if y1 >= y0 else -1
+    x0, y0 = x0 + BOX * 3 // 4, y0 + (HEIGHT if away > 0 else 0)
+    x1, y1 = x1 + BOX, y1 + HEIGHT // 2
+    curve = f"M{x0} {y0}C{x0} {y0 + 36 * away} {x1 + 40} {y1} {x1} {y1}"
+    return _curve(curve, ' stroke-dasharray="5 4"')
+
+
+def _curve(path: str, style: str) -> str:
+    return f'<path d="{path}" fill="none" stroke="#567" stroke-width="1.5" marker-end="url(#tip)"{style}/>'
