@@ -46,7 +46,7 @@ class Encode:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a format is written. `codecs`: its name in files; `bits` a channel."""
+    """How a format is written. `bits` are of a channel; `crf_most` is the largest CRF, None where it has none."""
 
     encoder: str
     container: str
@@ -55,14 +55,14 @@ class Format:
     bits: int
     options: tuple[tuple[str, str], ...] = ()
     tag: str | None = None
-    has_crf: bool = False
+    crf_most: int | None = None
     says: str = ""
 
 
 FORMATS: dict[str, Format] = {
-    "h264": Format("libx264", "mp4", ".mp4", "yuv420p", 8, has_crf=True, says="H.264, 8-bit 4:2:0"),
-    "hevc": Format("libx265", "mp4", ".mp4", "yuv420p10le", 10, tag="hvc1", has_crf=True, says="HEVC, 10-bit 4:2:0"),
-    "av1": Format("libsvtav1", "mp4", ".mp4", "yuv420p10le", 10, (("preset", "8"),), has_crf=True, says="AV1, 10-bit"),
+    "h264": Format("libx264", "mp4", ".mp4", "yuv420p", 8, crf_most=51, says="H.264, 8-bit 4:2:0"),
+    "hevc": Format("libx265", "mp4", ".mp4", "yuv420p10le", 10, tag="hvc1", crf_most=51, says="HEVC, 10-bit 4:2:0"),
+    "av1": Format("libsvtav1", "mp4", ".mp4", "yuv420p10le", 10, (("preset", "8"),), crf_most=63, says="AV1, 10-bit"),
     "prores": Format(
         "prores_ks", "mov", ".mov", "yuv422p10le", 10, (("profile", "3"), ("vendor", "apl0")), says="ProRes 422 HQ"
     ),
@@ -201,7 +201,7 @@ def works(format: str) -> bool:
         try:
             form = FORMATS[format]
             encoder = Encoder(
-                container, Encode(format, 30.0 if form.has_crf else None, "ultrafast"), (64, 64), Fraction(8)
+                container, Encode(format, 30.0 if form.crf_most else None, "ultrafast"), (64, 64), Fraction(8)
             )
             for level in (0, 255):
                 encoder.write(np.full((64, 64, 3), level, np.uint8))

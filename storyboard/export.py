@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import typer
+
 from post.encode import FORMATS, MASTER, Encode, Encoder
 from post.finish import Finish, finished_frames, load_segment, write_segment
 from post.join import FilmFile
@@ -89,10 +91,11 @@ def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> in
     """Write the film's frames in another format; gives their number. Whole when it returns, else not there.
 
     Raises:
-        NotRendered, MachineLacks, FileExistsError: before anything is written.
+        NotRendered, MachineLacks, FileExistsError, typer.BadParameter: before anything is written.
         DamagedFile: kept work was damaged, and has been set aside.
     """
     finishes = finishes_of(rehearsed)
+    _check_crf(wanted)
     _check_place(wanted)
     _check_room(wanted.path.parent, wanted.target, finishes)
     pairs = zip(rehearsed.story.scenes, finishes, strict=True)
@@ -105,6 +108,14 @@ def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> in
         if wanted.path.is_dir():  # a folder is renamed onto an empty one only
             shutil.rmtree(wanted.path)
     return count
+
+
+def _check_crf(wanted: Export) -> None:
+    """Raises typer.BadParameter."""
+    most = FORMATS[wanted.target].crf_most if wanted.target in FORMATS else None
+    if wanted.crf is not None and (most is None or wanted.crf > most):
+        takes = f"takes 0 to {most}" if most is not None else "has no such setting"
+        raise typer.BadParameter(f"--crf {wanted.crf:g}: {wanted.target} {takes}")
 
 
 def _check_place(wanted: Export) -> None:
@@ -167,7 +178,7 @@ def _video(
 ) -> int:
     form = FORMATS[wanted.target]
     crf = wanted.crf if wanted.crf is not None else CRF.get(wanted.target)
-    encode = Encode(wanted.target, crf if form.has_crf else None, wanted.preset)
+    encode = Encode(wanted.target, crf, wanted.preset)
     said = about(rehearsed.story, rehearsed.gear, [finish.frames for finish in finishes])
     fps = finishes[0].fps
     with FilmFile(path, form.container, said, fps, soundtrack_of(rehearsed.story, store)) as film:

@@ -58,9 +58,9 @@ def by_ffprobe(path: Path) -> Facts:
 
 def by_ffmpeg(path: Path) -> Facts:
     told = subprocess.run([FFMPEG, "-hide_banner", "-i", str(path)], capture_output=True, text=True).stderr
-    video = re.search(r"Video: (\w+).*?, (\w+)\(([^)]*)\).*?, (\d+)x(\d+).*? ([\d.]+) tbr", told)
+    video = re.search(r"Video: (\w+).*?, (\w+)(?:\(([^)]*)\))?.*?, (\d+)x(\d+).*? ([\d.]+) tbr", told)
     assert video is not None, told
-    span, matrix, primaries, transfer = _colour(video[3])
+    span, matrix, primaries, transfer = _colour(video[3] or "unknown")
     base, pts = _pts(path)
     chapters = re.findall(r"Chapter #0:\d+: start ([\d.]+), end ([\d.]+)\s+Metadata:\s+title +: (.*)", told)
     return Facts(

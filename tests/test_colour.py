@@ -126,7 +126,7 @@ def test_every_format_says_and_keeps_its_colours(name: str, tmp_path: Path):
     frames = [photograph("chelsea", 2 * index) for index in range(4)]
     form = FORMATS[name]
     path = tmp_path / f"film{form.suffix}"
-    with SegmentFile(path, Encode(name, 12.0 if form.has_crf else None, "fast"), (384, 256), Fraction(32)) as file:
+    with SegmentFile(path, Encode(name, 12.0 if form.crf_most else None, "fast"), (384, 256), Fraction(32)) as file:
         for frame in frames:
             file.encoder.write(frame)
     facts = probe(path)

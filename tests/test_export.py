@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import skimage.data
+import typer
 from av.error import FFmpegError
 from PIL import Image
 from typer.testing import CliRunner
@@ -155,6 +156,22 @@ def test_quality_is_the_formats_own_or_what_was_asked(rendered: Path, tmp_path: 
     assert sizes[0] == sizes[1] > 2 * sizes[2]
 
 
+@pytest.mark.parametrize(
+    ("target", "crf", "says"),
+    [
+        ("hevc", 52, "takes 0 to 51"),
+        ("av1", 64, "takes 0 to 63"),
+        ("prores", 10, "has no such"),
+        ("png", 1, "has no such"),
+    ],
+)
+def test_a_quality_that_is_none_is_a_mistake(target: str, crf: float, says: str, rendered: Path, tmp_path: Path):
+    ready, store = rehearsed(rendered)
+    with pytest.raises(typer.BadParameter, match=f"--crf {crf}: {target} {says}"):
+        export(ready, store, Export(target, tmp_path / "film", crf), silent)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_encoder_works_and_says_nothing(capfd: pytest.CaptureFixture[str]):
     assert [name for name in FORMATS if not works(name)] == []
     assert "".join(capfd.readouterr()) == ""
@@ -171,6 +188,8 @@ def test_the_command(rendered: Path, tmp_path: Path):
     run = CliRunner().invoke(app, ["export", str(rendered), "--to", "prores", "-o", str(tmp_path / "film.mov")])
     assert (run.exit_code, run.stdout) == (0, f"{tmp_path / 'film.mov'}\n")
     assert len(probe(tmp_path / "film.mov").pts) == FRAMES
+    wrong = CliRunner().invoke(app, ["export", str(rendered), "--to", "hevc", "--crf", "60"])
+    assert (wrong.exit_code, "takes 0 to 51" in wrong.output) == (2, True)
     asked = CliRunner().invoke(app, ["export", str(rendered), "--to", "prores", "-o", str(tmp_path)])
     assert asked.exit_code == 4
     assert "is a folder: name a file with --output" in asked.output
@@ -373,10 +392,8 @@ SOUNDS = [("wav", "pcm_s16le"), ("wav", "pcm_s24le"), ("wav", "pcm_f32le"), ("fl
 
 
 @pytest.mark.parametrize(("suffix", "codec"), SOUNDS)
-@pytest.mark.parametrize(("rate", "channels"), [(48000, 2), (44100, 2), (44100, 1), (22050, 1), (48000, 6)])
+@pytest.mark.parametrize(("rate", "channels"), [(48000, 2), (44100, 2), (44100, 1), (22050, 1)])
 def test_any_sound_is_read_whole(suffix: str, codec: str, rate: int, channels: int, tmp_path: Path):
-    if suffix == "mp3" and channels == 6:
-        pytest.skip("MP3 has two channels at most")
     path = write_sound(tmp_path / f"sea.{suffix}", tone(1.3, rate, channels), codec, rate)
     assert soundtrack_seconds(path) == pytest.approx(1.3, abs=0.06)
     made = read_all(path, 10 * RATE)
@@ -387,6 +404,12 @@ def test_any_sound_is_read_whole(suffix: str, codec: str, rate: int, channels: i
         wanted = tone(1.3)[:, : made.shape[1]]
         inner = np.s_[:, 2000 : wanted.shape[1] - 2000]
         assert np.abs(made[inner] - wanted[inner]).max() < 0.05
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("wav", "pcm_s16le"), ("flac", "flac")])
+def test_surround_sound_is_mixed_down(suffix: str, codec: str, tmp_path: Path):
+    path = write_sound(tmp_path / f"sea.{suffix}", tone(1.3, channels=6), codec)
+    assert read_all(path, 10 * RATE).shape == (2, round(1.3 * RATE))
 
 
 def test_a_longer_sound_is_cut_and_faded(tmp_path: Path):
