@@ -178,7 +178,9 @@ class SegmentFile:
     """A file of one video stream, written frame by frame; whole when `with` ends without an error."""
 
     def __init__(self, path: Path, encode: Encode, size: Size, fps: Fraction) -> None:
-        self._container = av.open(path, "w", format=FORMATS[encode.format].container)
+        container = FORMATS[encode.format].container
+        flags = {"movflags": "+faststart"} if container in ("mp4", "mov") else {}  # people play scenes' files too
+        self._container = av.open(path, "w", format=container, options=flags)
         self.encoder = Encoder(self._container, encode, size, fps)
         self.fingerprint = ""
 

@@ -20,6 +20,8 @@ from scenes.footage import DamagedFile
 
 RATE = 48_000
 FADE = RATE  # samples: a second
+# Sound files and films, and no playlists: those name other files, which a story given as data may not reach.
+SOUND_FILES = {"format_whitelist": "wav,w64,mp3,flac,ogg,aac,aiff,caf,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"}
 # What each container's players take: AAC in MP4, PCM where editors cut, FLAC in Matroska.
 CODECS = {"mp4": "aac", "mov": "pcm_s16le", "matroska": "flac"}
 SAMPLE_FORMATS = {"aac": "fltp", "pcm_s16le": "s16", "flac": "s16"}
@@ -37,7 +39,7 @@ class Soundtrack:
 def soundtrack_seconds(path: Path) -> float | None:
     """Its length, 0 where the file does not say; None where it holds no sound that can be read."""
     try:
-        with av.open(path, metadata_errors="replace") as source:
+        with av.open(path, metadata_errors="replace", options=SOUND_FILES) as source:
             stream = source.streams.audio[0]
             if next(source.decode(stream), None) is None:
                 return None
@@ -85,7 +87,7 @@ def _faded(tail: NDArray[np.float32], room: int) -> NDArray[np.float32]:
 def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
     try:
-        with av.open(path, metadata_errors="replace") as source:
+        with av.open(path, metadata_errors="replace", options=SOUND_FILES) as source:
             for frame in source.decode(source.streams.audio[0]):
                 frame.pts = None  # gaps and odd starts in a file's own clock are not part of the music
                 for turned in resampler.resample(frame):

@@ -239,6 +239,8 @@ def export(
             events.progress("segment.progress", scene, done)
 
         if to == "master":
+            if output is not None or crf is not None:
+                raise typer.BadParameter("a master lies in the store, lossless: drop --output and --crf")
             size = keep_master(rehearsed, session.store, tell)
             print(f"the finished frames are kept losslessly: {gigabytes(size)}; later exports read them")
             return

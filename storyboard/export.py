@@ -19,13 +19,14 @@ from scenes.files import read_video, write_still
 from scenes.footage import DamagedFile, Frames
 from scenes.shot import MachineLacks
 from storyboard.crew import explained
-from storyboard.delivery import about, soundtrack_of
+from storyboard.delivery import about, film_path, out_path, soundtrack_of
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
 from storyboard.production import Rehearsed
 from storyboard.publish import published
 from storyboard.room import free_bytes, gigabytes
 from storyboard.store import CLIPS, SEGMENTS, Store
+from storyboard.story import Story
 
 TARGETS = (*FORMATS, "png", "master")
 # Sharp enough to be graded and cut again.
@@ -91,12 +92,12 @@ def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> in
     """Write the film's frames in another format; gives their number. Whole when it returns, else not there.
 
     Raises:
-        NotRendered, MachineLacks, FileExistsError, typer.BadParameter: before anything is written.
+        NotRendered, MachineLacks, typer.BadParameter: before anything is written.
         DamagedFile: kept work was damaged, and has been set aside.
     """
     finishes = finishes_of(rehearsed)
     _check_crf(wanted)
-    _check_place(wanted)
+    _check_place(wanted, rehearsed.story)
     _check_room(wanted.path.parent, wanted.target, finishes)
     pairs = zip(rehearsed.story.scenes, finishes, strict=True)
     frames = chain.from_iterable(_frames(s.name, finish, rehearsed, store, tell) for s, finish in pairs)
@@ -118,17 +119,31 @@ def _check_crf(wanted: Export) -> None:
         raise typer.BadParameter(f"--crf {wanted.crf:g}: {wanted.target} {takes}")
 
 
-def _check_place(wanted: Export) -> None:
-    """Only what an export before this one wrote may be overwritten. Raises FileExistsError."""
-    path = wanted.path
-    if wanted.target != "png":
-        if path.is_dir():
-            raise FileExistsError(f"{path} is a folder: name a file with --output")
-    elif path.is_dir():
-        if not all(re.fullmatch(r"\d{6,}\.png", each.name) for each in path.iterdir()):
-            raise FileExistsError(f"{path} holds more than a PNG sequence: name a new folder with --output")
-    elif path.exists():
-        raise FileExistsError(f"{path} is a file: name a folder for the PNG sequence with --output")
+def _check_place(wanted: Export, story: Story) -> None:
+    """Nothing but an earlier export may be overwritten.
+
+    Raises:
+        typer.BadParameter: the place is taken, or its name promises another format.
+    """
+    path, target = wanted.path, wanted.target
+    if target == "png":
+        sequence = path.is_dir() and all(re.fullmatch(r"\d{6,}\.png", each.name) for each in path.iterdir())
+        if path.exists() and not sequence:
+            raise typer.BadParameter(f"{path} is there and is no PNG sequence: name a new folder with --output")
+        return
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder: name a file with --output")
+    suffix = FORMATS[target].suffix
+    if path.suffix.lower() != suffix:
+        raise typer.BadParameter(f"--output {path}: {target} goes into a {suffix} file")
+    ours = [
+        story.film,
+        film_path(story, True),
+        *(out_path(story, s.name, d) for s in story.scenes for d in (True, False)),
+    ]
+    taken = [*ours, *([story.finishing.soundtrack] if story.finishing.soundtrack else [])]
+    if path.absolute() in {other.absolute() for other in taken}:
+        raise typer.BadParameter(f"{path} is the film's, a scene's or the soundtrack's own file: name another")
 
 
 def _check_room(folder: Path, target: str, finishes: Sequence[Finish]) -> None:

@@ -157,7 +157,8 @@ class EncodeTable(Table):
     """How the film is encoded."""
 
     codec: Literal["h264", "hevc"] = Field(default="h264", description="hevc: 10-bit")
-    crf: Annotated[float, Field(ge=0, le=51, allow_inf_nan=False)] = Field(
+    # crf 0 is lossless in another profile, High 4:4:4 Predictive, which few players take.
+    crf: Annotated[float, Field(ge=1, le=51, allow_inf_nan=False)] = Field(
         default=16, description="less is better and larger; 16 looks like its source"
     )
     preset: Preset = Field(default="medium", description="slower is smaller")

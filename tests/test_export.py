@@ -191,7 +191,7 @@ def test_the_command(rendered: Path, tmp_path: Path):
     wrong = CliRunner().invoke(app, ["export", str(rendered), "--to", "hevc", "--crf", "60"])
     assert (wrong.exit_code, "takes 0 to 51" in wrong.output) == (2, True)
     asked = CliRunner().invoke(app, ["export", str(rendered), "--to", "prores", "-o", str(tmp_path)])
-    assert asked.exit_code == 4
+    assert asked.exit_code == 2
     assert "is a folder: name a file with --output" in asked.output
 
 
@@ -288,9 +288,9 @@ def test_only_a_sequence_is_replaced_by_a_sequence(rendered: Path, tmp_path: Pat
     holiday.mkdir()
     (holiday / "beach.png").write_bytes(b"mine")
     for target in ("png", "h264"):
-        with pytest.raises(FileExistsError, match="--output"):
+        with pytest.raises(typer.BadParameter, match="--output"):
             export(ready, store, Export(target, holiday), silent)
-    with pytest.raises(FileExistsError, match="is a file"):
+    with pytest.raises(typer.BadParameter, match="no PNG sequence"):
         export(ready, store, Export("png", holiday / "beach.png"), silent)
     assert (holiday / "beach.png").read_bytes() == b"mine"
     longer = tmp_path / "sequence"
@@ -299,6 +299,25 @@ def test_only_a_sequence_is_replaced_by_a_sequence(rendered: Path, tmp_path: Pat
         (longer / f"{number:06d}.png").write_bytes(b"old")
     assert export(ready, store, Export("png", longer), silent) == FRAMES
     assert len(list(longer.iterdir())) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("h264", "out/{film}", "own file"),
+        ("h264", "out/{scene}.draft.mp4", "own file"),
+        ("ffv1", "story.toml", "goes into a .mkv file"),
+        ("prores", "film.mp4", "goes into a .mov file"),
+    ],
+)
+def test_nothing_but_an_export_is_overwritten(rendered: Path, target: str, name: str, says: str):
+    ready, store = rehearsed(rendered)
+    names = {"film": ready.story.film.name, "scene": ready.story.scenes[0].name}
+    place = rendered.parent / name.format(**names)
+    before = place.read_bytes() if place.exists() else None
+    with pytest.raises(typer.BadParameter, match=says):
+        export(ready, store, Export(target, place), silent)
+    assert (place.read_bytes() if place.exists() else None) == before
 
 
 @pytest.mark.parametrize("target", ["png", "master"])
@@ -526,3 +545,10 @@ def _worst_lead(film: Path) -> float:
                 at[packet.stream.type] = float(packet.dts * packet.time_base)
                 worst = max(worst, abs(at["video"] - at["audio"]))
     return worst
+
+
+def test_a_playlist_is_no_soundtrack(tmp_path: Path):
+    """It would name other files, which a story given as data may not reach."""
+    playlist = tmp_path / "sea.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/hostname\n#EXT-X-ENDLIST\n")
+    assert soundtrack_seconds(playlist) is None
