@@ -63,7 +63,10 @@ class Manifest:
         def changed(part: dict[str, Any]) -> dict[str, Any]:
             new = {**part}
             if scene is not None and keys is not None:
-                new["scenes"] = {**new["scenes"], scene: {**new["scenes"].get(scene, {}), **keys}}
+                known = new["scenes"].get(scene, {})
+                if keys.get("segment", known.get("segment")) != known.get("segment"):
+                    known = {part: key for part, key in known.items() if part != "master"}  # finished otherwise now
+                new["scenes"] = {**new["scenes"], scene: {**known, **keys}}
             if scene is not None and take is not None:
                 new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
             if film is not None:

@@ -292,3 +292,20 @@ def test_a_still_with_other_pixels_is_refused(story: Path):
     write_picture(clip.path, "last.png", 9)
     with pytest.raises(DamagedFile, match="pixels have changed"):
         files.read_still(clip.last)
+
+
+def test_rot_met_while_reading_does_not_come_back(story: Path):
+    """A last frame that rots without a change of size or time is believed by the check, and found by the reader."""
+    import os
+
+    run = render(story)
+    path = home_of(run.store, story, "a") / "last.png"
+    facts = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    story.write_text(story.read_text().replace("a b", "another b"))
+    with pytest.raises(SceneFailed, match="set aside, the next render makes it anew"):
+        render(story)
+    assert "a" in render(story).rendered
