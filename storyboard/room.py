@@ -20,4 +20,6 @@ def existing(path: Path) -> Path:
 
 
 def gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(0.1, count / 1e6):.1f} MB"
+    if count >= 1e8:
+        return f"{count / 1e9:.1f} GB"
+    return f"{max(0.1, count / 1e6):.1f} MB" if count else "0 MB"
