@@ -15,6 +15,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
@@ -27,6 +28,10 @@ Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium
 THREADS = 4
 
 CPU_AVX_512F = 13  # OpenCV's number for it, which its Python package does not name
+
+
+# An encoder has given right decode times by the time it has given so many packets.
+PRIMED = 16
 
 
 class EncoderMissing(Exception):  # noqa: N818
@@ -135,6 +140,7 @@ class Encoder:
         context.colorspace = 0 if rgb else 1
         context.color_range = 2 if rgb else 1
         self.frames = 0
+        self._held: list[Packet[VideoStream]] | None = []
 
     def write(self, frame: Frame) -> None:
         width, height = self._size
@@ -144,14 +150,38 @@ class Encoder:
         picture.pts = self.frames
         picture.time_base = 1 / self._fps
         self.frames += 1
-        self._container.mux(self._stream.encode(picture))
+        self._mux(cast("list[Packet[VideoStream]]", self._stream.encode(picture)))
 
     def finish(self) -> str:
         """Flush, and give the fingerprint: streams with equal ones join without encoding again."""
-        self._container.mux(self._stream.encode(None))
+        self._mux(cast("list[Packet[VideoStream]]", self._stream.encode(None)))
+        if self._held is not None:
+            self._container.mux(_in_decode_order(self._held))
         context = self._stream.codec_context
         facts = f"{self._form.encoder} {context.width}x{context.height} {context.pix_fmt} {self._fps};"
         return hashlib.sha256(facts.encode() + (context.extradata or b"")).hexdigest()
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        """Packets to the file, once there are enough to trust their decode times."""
+        if self._held is None:
+            self._container.mux(packets)
+            return
+        self._held += packets
+        if len(self._held) >= PRIMED:
+            self._container.mux(self._held)
+            self._held = None
+
+
+def _in_decode_order(packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
+    """A whole stream with decode times counted afresh.
+
+    x265 counts them from frames that lie behind its look-ahead: of a stream of one to five frames it gives none, or
+    now and then what happened to be in its memory.
+    """
+    ahead = max((index - cast(int, packet.pts) for index, packet in enumerate(packets)), default=0)
+    for index, packet in enumerate(packets):
+        packet.dts = index - ahead
+    return packets
 
 
 def converted(frame: Frame, pixels: str) -> VideoFrame:
