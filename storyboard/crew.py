@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -118,7 +117,7 @@ class LocalCrew:
             self.takes += [(scene, take)] if take else []
             return home
 
-        with self._damage_set_aside():
+        with self._store.damage_set_aside():
             clip = load_clip(kept())
         self._store.copy_still(clip.last)
         seconds = round(time.monotonic() - started, 3)
@@ -142,22 +141,13 @@ class LocalCrew:
             made = {"storyboard": version("storyboard"), **upscaled_with(finish.upscale, self._machine.device)}
             write_segment(finish, frames, into, made)
 
-        with self._damage_set_aside():
+        with self._store.damage_set_aside():
             home = self._store.keep(SEGMENTS, finish, make)
         if drawn:
             self._events.tell("segment.done", scene=scene, key=key, seconds=round(time.monotonic() - started, 3))
         else:
             self._events.tell("segment.kept", scene=scene, key=key)
         return load_segment(home)
-
-    @contextlib.contextmanager
-    def _damage_set_aside(self) -> Generator[None]:
-        """What proves damaged only as it is read is moved away, so that the next run does not trust it again."""
-        try:
-            yield
-        except DamagedFile as error:
-            self._store.drop_damaged(error.path)
-            raise DamagedFile(error.path, f"{error.what}; it was set aside, the next render makes it anew") from error
 
     def _teller(self, event: str, scene: str) -> Callable[[float], None]:
         def tell(done: float) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,7 @@ from post.encode import FORMATS, MASTER, Encode, Encoder
 from post.finish import Finish, finished_frames, load_segment, write_segment
 from post.join import FilmFile
 from scenes.files import read_video, write_still
-from scenes.footage import DamagedFile, Frames
+from scenes.footage import Frames
 from scenes.shot import MachineLacks
 from storyboard.crew import explained
 from storyboard.delivery import about, film_path, out_path, soundtrack_of
@@ -25,7 +24,7 @@ from storyboard.manifest import Manifest, mode_of
 from storyboard.production import Rehearsed
 from storyboard.publish import published
 from storyboard.room import free_bytes, gigabytes
-from storyboard.store import CLIPS, SEGMENTS, Store
+from storyboard.store import SEGMENTS, Store
 from storyboard.story import Story
 
 TARGETS = (*FORMATS, "png", "master")
@@ -78,7 +77,7 @@ def keep_master(rehearsed: Rehearsed, store: Store, tell: Tell) -> int:
     for scene, master in zip(rehearsed.story.scenes, masters, strict=True):
 
         def make(into: Path, finish: Finish = master, name: str = scene.name) -> None:
-            with _damage_set_aside(store):
+            with store.damage_set_aside():
                 frames = finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
                 write_segment(finish, frames, into, {})
 
@@ -153,23 +152,9 @@ def _check_room(folder: Path, target: str, finishes: Sequence[Finish]) -> None:
         raise MachineLacks(f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {folder}")
 
 
-@contextmanager
-def _damage_set_aside(store: Store) -> Generator[None]:
-    """Kept work found damaged while it is read is moved away: the next render makes it anew."""
-    try:
-        yield
-    except DamagedFile as error:
-        home = error.path.parent
-        if home.parent.parent not in (store.root / CLIPS, store.root / SEGMENTS):
-            raise
-        store.set_aside(home, "damaged")
-        remedy = "it was set aside: run `storyboard render`, which makes it anew, then export again"
-        raise DamagedFile(error.path, f"{error.what}; {remedy}") from error
-
-
 def _frames(name: str, finish: Finish, rehearsed: Rehearsed, store: Store, tell: Tell) -> Frames:
     """A scene's finished frames: from its master where there is one, else finished again from its clip."""
-    with _damage_set_aside(store):
+    with store.damage_set_aside():
         master = store.find(SEGMENTS, digest(replace(finish, encode=MASTER)))
         if master is None:
             yield from finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))

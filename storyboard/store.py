@@ -188,12 +188,20 @@ class Store:
     def still(self, of: str) -> Still:
         return Still(of, self.root / "stills" / of[:2] / f"{of}.png")
 
-    def drop_damaged(self, path: Path) -> None:
-        """Set aside the kept work that a damaged file belongs to; a still is made again from its picture."""
-        if path.parent.parent.parent in (self.root / CLIPS, self.root / SEGMENTS):
-            self.set_aside(path.parent, "damaged")
-        elif path.is_relative_to(self.root / "stills"):
-            path.unlink(missing_ok=True)
+    @contextlib.contextmanager
+    def damage_set_aside(self) -> Generator[None]:
+        """What proves damaged only as it is read is moved away, so that the next run does not trust it again."""
+        try:
+            yield
+        except DamagedFile as error:
+            if error.path.parent.parent.parent in (self.root / CLIPS, self.root / SEGMENTS):
+                self.set_aside(error.path.parent, "damaged")
+            elif error.path.is_relative_to(self.root / "stills"):
+                error.path.unlink(missing_ok=True)  # it is made again from its picture
+            else:
+                raise
+            remedy = "it was set aside: run `storyboard render`, which makes it anew"
+            raise DamagedFile(error.path, f"{error.what}; {remedy}") from error
 
     def set_aside(self, home: Path, shelf: str) -> Path | None:
         """Move a kept folder to takes/ or damaged/; entries themselves never change."""

@@ -306,6 +306,6 @@ def test_rot_met_while_reading_does_not_come_back(story: Path):
     path.write_bytes(bytes(data))
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     story.write_text(story.read_text().replace("a b", "another b"))
-    with pytest.raises(SceneFailed, match="set aside, the next render makes it anew"):
+    with pytest.raises(SceneFailed, match="set aside: run `storyboard render`"):
         render(story)
     assert "a" in render(story).rendered
