@@ -35,7 +35,7 @@ $(VENV)/.film: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install -c constraints.txt -e '.[upscale,dev]'
+	$(PIP) install -c constraints.txt -e '.[wan,dev]'
 	@touch $(VENV)/.film $@
 
 # A .venv left half made would pass for a whole one on the next run: remove it.

@@ -34,11 +34,24 @@ class Lora:
     path: Path = field(compare=False)
 
 
+def unheard(text: str) -> None:
+    """Says nothing to nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a renderer may work. None of it is part of a key."""
+    """Where and how a renderer may work. None of it is part of a key.
+
+    `vram` and `ram`: bytes it may use, None for what is free. `attention`: a kernel's name, None for the fastest exact
+    one that works here. `say` takes what a person should know while it works.
+    """
 
     device: str | None = None
+    vram: int | None = None
+    ram: int | None = None
+    attention: str | None = None
+    compile: bool = True
+    say: Callable[[str], None] = unheard
 
 
 class Studio(Protocol):

@@ -1,0 +1,191 @@
+"""The memory plan: where weights lie and how the VAE decodes, so that a render fits its machine. Free of torch.
+
+Streamed weights cost no time worth naming (docs/benchmarks.md), so leaner plans are nearly as fast as the widest one.
+Nothing here changes what is computed: only where it is computed from, and in how many strips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scenes.footage import Size
+from scenes.shot import MachineLacks
+from scenes.wan.models import WanModel
+
+GIB = 2**30
+Source = Literal["ram", "disk"]
+
+# Fitted on an H200 with full-size weights (scripts/bench_wan.py, docs/benchmarks.md); bytes unless said otherwise.
+ACTIVATION_PER_TOKEN_AND_WIDTH = 13.5
+"""Of one forward, for each token and each unit of the model's width."""
+DECODE_PER_PIXEL = {"fp32": 22_800, "bf16": 12_400}
+"""Of the VAE at work on four frames at full height, for each pixel of one frame."""
+ENCODE_PER_PIXEL = {"fp32": 16_000, "bf16": 9_000}
+DECODE_WHOLE_PART = 0.12
+"""The share of that which strips do not divide: the low-resolution blocks, and the history they keep."""
+VAE_BYTES = {"fp32": 508_000_000, "bf16": 254_000_000}
+WORKSPACE = 700_000_000
+"""cuBLAS's, cuDNN's and the allocator's own; and the part of a block that is being widened."""
+PROCESS_RAM = int(4.5 * GIB)
+"""The interpreter, torch, CUDA's own and the frames under way."""
+RING_BLOCKS = 3
+MOST_STRIPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`resident`: every block has its own weights on the device, else two slots are filled in turn. `source`: what the
+    slots are filled from, the checkpoint's own bytes in RAM or on disk."""
+
+    resident: bool
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertBytes:
+    """Sizes of one expert. `raw`: all of its blocks as on disk; `block`: the largest block as computed with; `rest`:
+    what is no block; `calls`: how often a clip runs it."""
+
+    blocks: int
+    raw: int
+    block: int
+    rest: int
+    width: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a story asks of memory. `loras`: bytes of the LoRA factors of one expert."""
+
+    model: WanModel
+    size: Size
+    frames: int
+    vae: str
+    experts: tuple[ExpertBytes, ...]
+    loras: int = 0
+    text: int = 1
+
+    @property
+    def tokens(self) -> int:
+        side = self.model.multiple
+        latents = (self.frames - 1) // 4 + 1
+        return latents * (self.size[0] // side) * (self.size[1] // side)
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Where each expert's weights lie, in how many strips the VAE works, and the peaks foreseen, in bytes."""
+
+    placements: tuple[Placement, ...]
+    strips: int
+    denoise: int
+    decode: int
+    ram: int
+
+    @property
+    def vram(self) -> int:
+        return max(self.denoise, self.decode)
+
+    def says(self) -> str:
+        """The plan in one line."""
+        names = ("weights",) if len(self.placements) == 1 else ("high", "low")
+        if len(set(self.placements)) == 1:
+            where = f"weights {_where(self.placements[0])}"
+        else:
+            where = ", ".join(f"{n} {_where(p)}" for n, p in zip(names, self.placements, strict=True))
+        strips = "VAE whole" if self.strips == 1 else f"VAE in {self.strips} strips"
+        return (
+            f"{where}; {strips}; peaks: {self.vram / GIB:.1f} GiB of GPU memory "
+            f"(denoise {self.denoise / GIB:.1f}, decode {self.decode / GIB:.1f}), {self.ram / GIB:.1f} GiB of RAM"
+        )
+
+
+def _where(placement: Placement) -> str:
+    if placement.resident:
+        return "resident on the GPU"
+    return "streamed from RAM" if placement.source == "ram" else "read ahead from disk"
+
+
+def plan_memory(needs: Needs, vram: int | None, ram: int | None) -> MemoryPlan:
+    """The widest plan within these bytes; None: without a limit.
+
+    Raises:
+        MachineLacks: not even the leanest fits; the message says what would.
+    """
+    least: MemoryPlan | None = None
+    for resident in (True, False):
+        for strips in (1, 2, 4, MOST_STRIPS):
+            plan = _plan(needs, resident, strips, ram)
+            if (vram is None or plan.vram <= vram) and (ram is None or plan.ram <= ram):
+                return plan
+            least = plan
+    assert least is not None
+    raise MachineLacks(_too_small(least, vram, ram, needs))
+
+
+def leaner(plan: MemoryPlan, needs: Needs, ram: int | None) -> MemoryPlan | None:
+    """The next plan that asks for less GPU memory; None where there is none."""
+    if any(placement.resident for placement in plan.placements):
+        return _plan(needs, False, min(MOST_STRIPS, plan.strips * 2), ram)
+    if plan.strips < MOST_STRIPS:
+        return _plan(needs, False, plan.strips * 2, ram)
+    return None
+
+
+def _plan(needs: Needs, resident: bool, strips: int, ram: int | None) -> MemoryPlan:
+    placements = tuple(Placement(True, "disk") for _ in needs.experts) if resident else _streamed(needs, ram)
+    blocks = sum(e.block * e.blocks for e in needs.experts) if resident else 2 * max(e.block for e in needs.experts)
+    weights = blocks + sum(expert.rest for expert in needs.experts) + needs.loras + VAE_BYTES[needs.vae] + WORKSPACE
+    width = needs.experts[0].width
+    acting = int(ACTIVATION_PER_TOKEN_AND_WIDTH * width * (needs.tokens + 512 * needs.text))
+    share = DECODE_WHOLE_PART + (1 - DECODE_WHOLE_PART) * _strip_share(strips)
+    decoding = int(max(DECODE_PER_PIXEL[needs.vae] * share, ENCODE_PER_PIXEL[needs.vae] * share) * needs.pixels)
+    ring = RING_BLOCKS * max(expert.raw // max(expert.blocks, 1) for expert in needs.experts)
+    pairs = zip(needs.experts, placements, strict=True)
+    held = sum(expert.raw for expert, place in pairs if not place.resident and place.source == "ram")
+    reading = ring if any(place.source == "disk" for place in placements) else 0
+    return MemoryPlan(placements, strips, weights + acting, weights + decoding, PROCESS_RAM + held + reading)
+
+
+def _strip_share(strips: int) -> float:
+    """A strip's part of the height, its halo included."""
+    return 1.0 if strips == 1 else min(1.0, 1 / strips + 0.06)
+
+
+def _streamed(needs: Needs, ram: int | None) -> tuple[Placement, ...]:
+    """In RAM what fits, the expert that runs most often first."""
+    room = None if ram is None else ram - PROCESS_RAM
+    chosen: dict[int, Source] = {}
+    order = sorted(range(len(needs.experts)), key=lambda index: -needs.experts[index].calls)
+    for index in order:
+        raw = needs.experts[index].raw
+        if room is None or raw <= room:
+            chosen[index] = "ram"
+            room = None if room is None else room - raw
+        else:
+            chosen[index] = "disk"
+    return tuple(Placement(False, chosen[index]) for index in range(len(needs.experts)))
+
+
+def _too_small(least: MemoryPlan, vram: int | None, ram: int | None, needs: Needs) -> str:
+    width, height = needs.size
+    said = f"{needs.frames} frames of {width}x{height}"
+    if ram is not None and least.ram > ram:
+        return f"{said} need about {least.ram / GIB:.1f} GiB of RAM and {ram / GIB:.1f} GiB may be used: raise --ram"
+    have = (vram or 0) / GIB
+    remedies = ["fewer frames", "a smaller size"] + (['vae = "bf16"'] if needs.vae == "fp32" else [])
+    return (
+        f"{said} need about {least.vram / GIB:.1f} GiB of GPU memory at the leanest and {have:.1f} GiB may be used: "
+        f"use {', '.join(remedies)}, or raise --vram"
+    )
+
+
+def streamed_from_disk(plan: MemoryPlan) -> MemoryPlan:
+    """The same plan with nothing held in RAM."""
+    return replace(plan, placements=tuple(replace(place, source="disk") for place in plan.placements))
