@@ -6,7 +6,7 @@ import ctypes
 import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 
 from post.upscale import RealESRGAN, Upscale
@@ -15,14 +15,18 @@ from post.weights import INSTALL
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`bytes`: its whole memory."""
+    """`bytes`: its whole memory. `sm`: its compute capability, 89 for 8.9; 0 where the driver does not say."""
 
     name: str
     bytes: int
+    sm: int = 0
 
 
 def gpus() -> list[Gpu]:
-    """The CUDA devices the driver shows. Source: CUDA driver API (cuInit, cuDeviceGetName, cuDeviceTotalMem)."""
+    """The CUDA devices the driver shows.
+
+    Source: CUDA driver API (cuInit, cuDeviceGetName, cuDeviceTotalMem, cuDeviceGetAttribute).
+    """
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -39,8 +43,17 @@ def gpus() -> list[Gpu]:
             driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
         )
         if asked == (0, 0, 0):
-            found.append(Gpu(name.value.decode(errors="replace"), memory.value))
+            sm = 10 * _attribute(driver, SM_MAJOR, device) + _attribute(driver, SM_MINOR, device)
+            found.append(Gpu(name.value.decode(errors="replace"), memory.value, sm))
     return found
+
+
+SM_MAJOR, SM_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+
+
+def _attribute(driver: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:
+    value = ctypes.c_int()
+    return value.value if driver.cuDeviceGetAttribute(ctypes.byref(value), which, device) == 0 else 0
 
 
 def has_gpu(device: str | None) -> bool:
@@ -71,10 +84,17 @@ def device_problem(device: str) -> str | None:
 
 
 def _torch() -> str:
-    """The version of torch that is installed, without loading it; empty where there is none."""
+    return installed("torch")
+
+
+def installed(package: str, module: str | None = None) -> str:
+    """The version of a package that is installed, without loading it; empty where there is none.
+
+    module: what it is imported as, where that is another name.
+    """
     try:
-        return version("torch") if find_spec("torch") is not None else ""
-    except (PackageNotFoundError, ValueError):  # ValueError: a module without a spec
+        return version(package) if find_spec(module or package) is not None else ""
+    except (ImportError, ValueError):  # PackageNotFoundError is one of these; ValueError: a module without a spec
         return ""
 
 

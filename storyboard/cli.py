@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from storyboard.cli_clip import clip
+from storyboard.cli_models import models
 from storyboard.failures import FAILED, PARTLY, STORY, USAGE, Commands, say
+from storyboard.flags import (
+    AsJson,
+    Attention,
+    Compile,
+    Device,
+    Draft,
+    FilmFile,
+    Ram,
+    SceneNames,
+    StoreFolder,
+    StoryFile,
+    Vram,
+)
 
 if TYPE_CHECKING:
     from storyboard.production import Outcome
@@ -23,20 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StoryFile = Annotated[
-    Path, typer.Argument(metavar="STORY", help="the story file, story.toml", show_default=False, readable=False)
-]
-StoreFolder = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", help="kept work (default .storyboard beside the story)")
-]
-Draft = Annotated[bool, typer.Option("--draft", help="draw with the animatic: no GPU, no weights")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on stdout")]
-Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="cuda:0, or cpu")]
-FilmFile = Annotated[Path | None, typer.Option("--film", metavar="PATH", help="the film's file, NAME.mp4")]
-SceneNames = Annotated[
-    list[str] | None, typer.Option("--scene", metavar="NAME", help="only this scene and what it needs (repeatable)")
-]
 
 
 def _out(facts: Any) -> None:
@@ -130,15 +131,16 @@ def schema() -> None:
 
 @app.command()
 def presets(as_json: AsJson = False) -> None:
-    """List negative presets, camera moves and recipes."""
-    from storyboard.presets import CAMERAS, NEGATIVES, RECIPES
+    """List prompt and negative presets, camera moves and recipes."""
+    from storyboard.presets import CAMERAS, NEGATIVES, POSITIVES, RECIPES
 
     if as_json:
-        _out({"negatives": NEGATIVES, "cameras": CAMERAS, "recipes": RECIPES})
+        _out({"positives": POSITIVES, "negatives": NEGATIVES, "cameras": CAMERAS, "recipes": RECIPES})
         return
-    print("negatives (avoid = [...]):")
-    for name, text in NEGATIVES.items():
-        print(f"  {name}: {text}")
+    for heading, texts in (("positives (presets = [...])", POSITIVES), ("negatives (avoid = [...])", NEGATIVES)):
+        print(f"{heading}:")
+        for name, text in texts.items():
+            print(f"  {name}: {text}")
     print(f"cameras (camera = ...): {', '.join(CAMERAS)}")
     print(f"recipes (recipe = ...): {', '.join(RECIPES)}")
 
@@ -150,6 +152,10 @@ def plan(
     scene: SceneNames = None,
     film: FilmFile = None,
     device: Device = None,
+    vram: Vram = None,
+    ram: Ram = None,
+    attention: Attention = None,
+    compile: Compile = None,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -157,7 +163,7 @@ def plan(
     from storyboard.plan import plan_lines, plan_of
     from storyboard.session import open_session
 
-    session = open_session(story, store, device)
+    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
     planned = plan_of(session.rehearsed(draft, scene, film), session.store)
     session.store.memory.save()
     if as_json:
@@ -181,6 +187,10 @@ def render(
     film: FilmFile = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other scenes when one fails")] = False,
     device: Device = None,
+    vram: Vram = None,
+    ram: Ram = None,
+    attention: Attention = None,
+    compile: Compile = None,
     store: StoreFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="events as JSON lines, on stdout")] = False,
 ) -> None:
@@ -191,7 +201,7 @@ def render(
     from storyboard.reroll import with_new_seed
     from storyboard.session import open_session
 
-    session = open_session(story, store, device)
+    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
     names, new = session.named(scene), None
     options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
     if force:
@@ -259,8 +269,10 @@ def verify(story: StoryFile, draft: Draft = False, store: StoreFolder = None, as
     from storyboard.verify import verify as check
 
     session = open_session(story, store)
-    findings = list(check(session.rehearsed(draft), session.store))
+    rehearsed = session.rehearsed(draft)
+    findings = list(check(rehearsed, session.store))
     if not any(finding.holds is not None for finding in findings):
+        rehearsed.check_known()
         say("nothing is rendered yet: there is nothing to verify")
         raise typer.Exit(FAILED)
     if as_json:
@@ -310,6 +322,10 @@ def doctor(store: StoreFolder = None, as_json: AsJson = False) -> None:
         print(f"{finding.state:<8} {finding.part:<9} {finding.says}")
         if finding.remedy and finding.remedy != finding.says:
             print(f"{'':<18} -> {finding.remedy}")
+
+
+app.command()(clip)
+app.add_typer(models, name="models")
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:

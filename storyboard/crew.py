@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -61,9 +61,11 @@ class LocalCrew:
 
     at_once = 1
 
-    def __init__(self, store: Store, events: Events, machine: Machine, expected: Sequence[Shot]) -> None:
+    def __init__(self, store: Store, events: Events, machine: Machine, expected: Mapping[str, Shot]) -> None:
+        """expected: what is to be shot, by scene: the studio loads for all of it at once, and is freed after it."""
         self._store, self._events, self._machine = store, events, machine
-        self._expected = expected
+        self._expected = tuple(expected.values())
+        self._ahead = set(expected)
         self._studio: Studio | None = None
         self._stopping = threading.Event()
         self._camera = ThreadPoolExecutor(1, "camera")
@@ -79,15 +81,34 @@ class LocalCrew:
         home = None if anew else self._found(CLIPS, key, scene)
         if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
+            self._camera.submit(self._was_shot, scene)
             return settled(load_clip(home))
-        return self._camera.submit(explained, lambda: self._shoot(scene, shot, key, anew))
+
+        def work() -> Clip:
+            try:
+                return self._shoot(scene, shot, key, anew)
+            finally:
+                self._was_shot(scene)
+
+        return self._camera.submit(explained, work, SHOOTING)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
         if home := self._found(SEGMENTS, key, scene):
             self._events.tell("segment.kept", scene=scene, key=key)
             return settled(load_segment(home))
-        return self._finishing.submit(explained, lambda: self._finish(scene, finish, key))
+        return self._finishing.submit(explained, lambda: self._finish(scene, finish, key), FINISHING)
+
+    def _was_shot(self, scene: str) -> None:
+        """One less to shoot, well or not; after the last the finishing may need the studio's memory."""
+        self._ahead.discard(scene)
+        if not self._ahead:
+            self._free()
+
+    def _free(self) -> None:
+        studio, self._studio = self._studio, None
+        if studio is not None:
+            studio.close()
 
     def _found(self, shelf: str, key: str, scene: str) -> Path | None:
         def damaged(error: DamagedFile) -> None:
@@ -105,7 +126,7 @@ class LocalCrew:
         def make(into: Path) -> None:
             drawn.append(scene)
             if self._studio is None:
-                self._studio = shot.renderer.open(self._expected or [shot], self._machine)
+                self._studio = shot.renderer.open(self._expected or (shot,), self._machine)
             frames = self._studio.render(shot, self._teller("scene.progress", scene))
             made = {**self._studio.made, "storyboard": version("storyboard")}
             write_clip(frames, into, shot.renderer.fps, shot.frames, made)
@@ -168,10 +189,8 @@ class LocalCrew:
     def close(self) -> None:
         """Let what is under way end, drop what waits, and free the studio."""
         self._camera.shutdown(wait=True, cancel_futures=True)
+        self._free()
         self._finishing.shutdown(wait=True, cancel_futures=True)
-        if self._studio is not None:
-            self._studio.close()
-            self._studio = None
 
 
 def settled(value: T) -> Future[T]:
@@ -180,7 +199,11 @@ def settled(value: T) -> Future[T]:
     return future
 
 
-def explained(work: Callable[[], T]) -> T:
+SHOOTING = "close what else uses it, or name a smaller --vram"
+FINISHING = "close what else uses it, or finish with --device cpu"
+
+
+def explained(work: Callable[[], T], gpu_remedy: str = FINISHING) -> T:
     """The work, with a full disk or memory told in a person's words."""
     try:
         return work()
@@ -188,8 +211,7 @@ def explained(work: Callable[[], T]) -> T:
         raise MachineLacks(f"memory ran out ({error}): close something, or make the film smaller") from error
     except Exception as error:  # FFmpeg's errors carry an errno and are not all OSErrors
         if type(error).__name__ == "OutOfMemoryError":  # torch's, named so that torch need not be loaded
-            what = "the GPU's memory ran out: close what else uses it, or finish with --device cpu"
-            raise MachineLacks(what) from error
+            raise MachineLacks(f"the GPU's memory ran out: {gpu_remedy}") from error
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise MachineLacks(
                 "the disk is full; what was finished is kept. Free some space (`storyboard gc` drops "

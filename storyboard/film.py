@@ -20,6 +20,7 @@ from scenes.shot import Shot
 from storyboard.crew import Crew
 from storyboard.gear import Gear
 from storyboard.story import After, Opening, Scene, Story, needs
+from storyboard.wording import model_prompt
 
 Noted = Callable[[str, Shot, Clip], None]
 Delivered = Callable[[str, Finish, Segment], None]
@@ -189,9 +190,12 @@ def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, clips: dict[str,
             last = _still(crew, picture, scene, story)
         case None:
             last = None
+    drawing = gear.drawing(scene)
+    prompt, negative, loras = scene.prompt, None, ()  # the animatic has no use for more
+    if drawing is not None:
+        prompt, negative, loras = model_prompt(scene), drawing.negative_prompt, drawing.loras
     renderer = gear.renderer(scene, story)
-    negative = None if gear.draft else scene.negative_prompt or None  # the animatic has no use for one
-    return Shot(scene.prompt, negative, scene.seed, scene.frames, story.size, (opening,), last, (), renderer)
+    return Shot(prompt, negative, scene.seed, scene.frames, story.size, (opening,), last, loras, renderer)
 
 
 def opening_of(scene: Scene, story: Story, crew: Crew, clips: dict[str, Clip]) -> Still:

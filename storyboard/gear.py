@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +14,12 @@ from post.upscale import Lanczos, RealESRGAN, Upscale
 from post.weights import Lacking, find_upscaler
 from scenes.animatic import Animatic
 from scenes.camera import choose_move
-from scenes.shot import Renderer
-from scenes.wan.renderer import NOT_YET, Wan
-from storyboard.memory import Memory
+from scenes.shot import Renderer, unheard
+from storyboard.drawing import Drawing, Drawings, drawings_of
+from storyboard.identity import UNMADE
+from storyboard.machine import wan_problems
+from storyboard.memory import Memory, weights_memory
 from storyboard.story import Finishing, Scene, Story
-
-UNMADE = "unmade:"
-"""Begins the digest of what does not exist yet, so that no recipe ever matches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,8 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Gear:
-    """`lacks`: what must be put right before anything can be rendered, each with its remedy."""
+    """`lacks`: what must be put right before anything can be finished, each with its remedy; `lacks_to_draw`: before
+    any clip can be drawn, too. `drawings`: None in a draft."""
 
     draft: bool
     upscale: Upscale | None
@@ -45,30 +45,51 @@ class Gear:
     encode: Encode
     stand_ins: tuple[StandIn, ...]
     lacks: tuple[str, ...]
+    lacks_to_draw: tuple[str, ...] = ()
+    drawings: Drawings | None = None
+
+    def drawing(self, scene: Scene) -> Drawing | None:
+        """How WAN draws a scene; None in a draft."""
+        return self.drawings.scenes[scene.name] if self.drawings is not None else None
 
     def renderer(self, scene: Scene, story: Story) -> Renderer:
-        if not self.draft:
-            return Wan(story.fps, story.model.name, scene.recipe, story.precision, story.vae)
+        drawing = self.drawing(scene)
+        if drawing is not None:
+            return drawing.renderer
         caption = f"{scene.name}: {scene.prompt}" if scene.caption else None
         return Animatic(Fraction(story.fps), choose_move(scene.camera, scene.prompt, scene.seed), caption)
 
 
-def gear_for(story: Story, draft: bool, folders: Sequence[Path], device: str | None, memory: Memory) -> Gear:
-    """The gear of one mode; folders are where weights are looked for."""
+def gear_for(
+    story: Story,
+    draft: bool,
+    folders: Sequence[Path],
+    device: str | None,
+    memory: Memory,
+    scenes: Collection[str] | None = None,
+    say: Callable[[str], None] = unheard,
+) -> Gear:
+    """The gear of one mode; folders are where weights are looked for.
+
+    scenes: those that may be drawn, None for all. say: hears that big files are read for the first time.
+    """
     stand_ins: list[StandIn] = []
-    lacks: list[str] = []
+    wrong = device_problem(device) if device is not None else None
+    lacks: list[str] = [wrong] if wrong else []
+    drawings: Drawings | None = None
+    to_draw: tuple[str, ...] = ()
     if draft:
         stand_ins.append(StandIn(story.model.name, "animatic", "draft"))
     else:
-        lacks.append(NOT_YET)
-    if device is not None and (problem := device_problem(device)):
-        lacks.append(problem)
+        names = {scene.name for scene in story.scenes} if scenes is None else scenes
+        drawings = drawings_of(story, names, folders, weights_memory(), say)
+        to_draw = (*([] if wrong else wan_problems(story, device)), *drawings.lacks)
     finishing = story.finishing
     search = [story.folder, *folders]
     upscale = _upscale(finishing, story, search, draft, device, memory, stand_ins, lacks)
     interpolate = _interpolate(finishing, draft, stand_ins, lacks)
     encode = Encode(finishing.codec, finishing.crf, finishing.preset)
-    return Gear(draft, upscale, interpolate, encode, tuple(stand_ins), tuple(lacks))
+    return Gear(draft, upscale, interpolate, encode, tuple(stand_ins), tuple(lacks), to_draw, drawings)
 
 
 def _upscale(

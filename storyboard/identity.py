@@ -8,6 +8,9 @@ from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from typing import Any, cast
 
+UNMADE = "unmade:"
+"""Begins the digest of what does not exist yet, so that no recipe ever matches it."""
+
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 

@@ -13,6 +13,7 @@ from storyboard.schema import (
     FinishTable,
     InterpolateTable,
     Look,
+    NagTable,
     RecipeTable,
     SceneTable,
     StoryTable,
@@ -27,6 +28,7 @@ HOMES: tuple[tuple[type[BaseModel], str], ...] = (
     (UpscaleTable, "upscale = { ... } in [finish]"),
     (InterpolateTable, "interpolate = { ... } in [finish]"),
     (EncodeTable, "encode = { ... } in [finish]"),
+    (NagTable, "nag = { ... } in a [recipe.NAME]"),
     (StoryTable, "the first lines of the story"),
 )
 

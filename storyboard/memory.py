@@ -6,12 +6,16 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from scenes.files import file_digest
 from storyboard.publish import published
+from storyboard.room import gigabytes
 
 LIMIT = 20_000
+TOLD_BYTES = 5e8
+"""Files from here on take seconds to read: it is said."""
 
 
 class Memory:
@@ -30,6 +34,18 @@ class Memory:
             return known
         found = file_digest(path)
         self.note(path, found)
+        return found
+
+    def told_digest(self, path: Path, say: Callable[[str], None]) -> str:
+        """As file_digest; that a big file is being read is said, and its digest is written down at once."""
+        known = self.recall(path)
+        if known is not None:
+            return known
+        size = path.stat().st_size
+        if size > TOLD_BYTES:
+            say(f"reading {path.name} ({gigabytes(size)}) once, to know it by its digest from then on")
+        found = self.file_digest(path)
+        self.save()
         return found
 
     def stale(self, path: Path) -> bool:
@@ -74,3 +90,13 @@ class Memory:
             with contextlib.suppress(OSError), published(self._path) as aside:
                 aside.write_text(json.dumps(newest), encoding="utf-8")
                 self._changed = False
+
+
+def weights_memory() -> Memory:
+    """Of models' weights: tens of GB that every story on this machine shares, so not a store's but the user's."""
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("storyboard")
+    with contextlib.suppress(OSError):  # without it they are read at every run
+        folder.mkdir(parents=True, exist_ok=True)
+    return Memory(folder / "weights.json")

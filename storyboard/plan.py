@@ -7,19 +7,20 @@ from fractions import Fraction
 from typing import Any
 
 from scenes.animatic import Animatic
-from scenes.camera import named_move
 from scenes.files import read_facts
 from scenes.footage import DamagedFile
+from scenes.wan.renderer import Wan
 from storyboard.delivery import film_path
-from storyboard.gear import UNMADE
-from storyboard.identity import Json, changes, digest, recipe
+from storyboard.identity import UNMADE, Json, digest, recipe
 from storyboard.manifest import Manifest, mode_of
+from storyboard.notes import long_prompts, lora_said, scene_notes, story_notes
 from storyboard.production import Rehearsed
+from storyboard.reasons import reasons
 from storyboard.room import free_bytes, gigabytes
+from storyboard.serving import serving, steps_said
 from storyboard.store import CLIPS, Store
-from storyboard.story import After, Opening, Scene, Story
+from storyboard.story import After, Opening, Scene
 
-LATIN = 0x24F  # the last of Unicode's Latin Extended-B
 KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
 
 
@@ -37,10 +38,13 @@ class PlannedScene:
     drawn_by: str
     segment: str
     notes: tuple[str, ...]
+    loras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`weights`: which files serve the model and the recipes; `memory`: where they will lie while it works."""
+
     story: str
     mode: str
     scenes: tuple[PlannedScene, ...]
@@ -56,6 +60,8 @@ class Plan:
     film_seconds: float
     disk_needed: int
     disk_free: int
+    weights: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +70,12 @@ class Plan:
 def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     story, gear = rehearsed.story, rehearsed.gear
     manifest = Manifest(store, story.path)
-    planned = tuple(_scene(s, rehearsed, store, manifest) for s in story.scenes if s.name in _walked(rehearsed))
+    long = long_prompts(rehearsed.crew.shots, gear.drawings.located) if gear.drawings is not None else {}
+    planned = tuple(
+        _scene(scene, rehearsed, store, manifest, long.get(scene.name))
+        for scene in story.scenes
+        if scene.name in _walked(rehearsed)
+    )
     factor = gear.interpolate.factor if gear.interpolate else 1
     source = sum(scene.frames - bool(story.lead(index)) for index, scene in enumerate(story.scenes))
     frames, fps = source * factor, story.fps * factor
@@ -75,8 +86,8 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         mode=mode_of(gear.draft),
         scenes=planned,
         stand_ins=tuple(map(str, gear.stand_ins)),
-        lacks=gear.lacks,
-        notes=tuple(_notes(story)),
+        lacks=rehearsed.lacks,
+        notes=story_notes(story),
         at_least=sure,
         at_most=sure + sum(scene.state == WAITS for scene in planned),
         film=str(rehearsed.options.film or film_path(story, gear.draft)),
@@ -86,23 +97,37 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         film_seconds=round(float(frames / fps), 3),
         disk_needed=rehearsed.bytes_needed,
         disk_free=free_bytes(store.root),
+        weights=() if gear.drawings is None else serving(story, gear.drawings),
+        memory=_memory(rehearsed),
     )
+
+
+def _memory(rehearsed: Rehearsed) -> tuple[str, ...]:
+    """Where WAN's weights will lie while it draws, and the peaks foreseen."""
+    return ()
 
 
 def _walked(rehearsed: Rehearsed) -> set[str]:
     return {*rehearsed.crew.shots, *rehearsed.reel.failed, *rehearsed.reel.skipped}
 
 
-def _scene(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> PlannedScene:
+def _scene(
+    scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None = None
+) -> PlannedScene:
     crew, story = rehearsed.crew, rehearsed.story
     state, why = _state(scene, rehearsed, store, manifest)
     renderer = rehearsed.gear.renderer(scene, story)
     drawn_by = renderer.move if isinstance(renderer, Animatic) else scene.recipe
+    if isinstance(renderer, Wan):
+        drawn_by = f"{scene.recipe} ({steps_said(renderer.recipe)})"
     segment = "make" if scene.name in crew.missing_segments else KEPT
     size = f"{story.size[0]}x{story.size[1]}"
     seconds = round(float(Fraction(scene.frames) / story.fps), 3)
-    notes = tuple(_scene_notes(scene, rehearsed.gear.draft))
-    return PlannedScene(scene.name, state, why, scene.frames, seconds, size, scene.seed, drawn_by, segment, notes)
+    notes = (*scene_notes(scene, rehearsed.gear), *([more] if more else []))
+    loras = () if rehearsed.gear.draft else tuple(lora_said(use, story.model.experts) for use in scene.loras)
+    return PlannedScene(
+        scene.name, state, why, scene.frames, seconds, size, scene.seed, drawn_by, segment, notes, loras
+    )
 
 
 def _state(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> tuple[str, str]:
@@ -120,14 +145,14 @@ def _state(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest)
         return RENDER, "asked for anew"
     if old_key is None:
         return (WAITS, f"waits for {waiting}") if waiting else (RENDER, "never made")
-    reasons = _reasons(_old_recipe(store, old_key), recipe(shot), scene)
-    own = [reason for reason in reasons if not (waiting and reason.startswith(("opens on", "ends on")))]
+    why = reasons(_old_recipe(store, old_key), recipe(shot), scene)
+    own = [reason for reason in why if not (waiting and reason.startswith(("opens on", "ends on")))]
     if waiting:
         # What changed in the scene itself makes it anew whatever its opening turns out to be.
         return (RENDER, "; ".join([*own, f"waits for {waiting}"])) if own else (WAITS, f"waits for {waiting}")
     if old_key == digest(shot):
         return RENDER, "its kept clip is gone or damaged"
-    return RENDER, "; ".join(reasons) or "its kept clip is gone"
+    return RENDER, "; ".join(why) or "its kept clip is gone"
 
 
 def _waiting_for(scene: Scene, rehearsed: Rehearsed) -> str | None:
@@ -149,73 +174,6 @@ def _old_recipe(store: Store, key: str) -> Json:
         return None
 
 
-NAMES = {
-    "prompt": "prompt changed",
-    "negative_prompt": "negative prompt changed",
-    "loras": "LoRAs changed",
-    "precision": "precision changed",
-}
-
-
-def _reasons(old: Json, new: Json, scene: Scene) -> list[str]:
-    """Why a scene is made again, from what its recipe was and is."""
-    if old is None:
-        return []
-    reasons: list[str] = []
-    changed = changes(old, new)
-    if any(path[:1] == ("size",) for path, _, _ in changed):
-        reasons.append("size changed")  # and with it every picture
-        changed = [change for change in changed if change[0][0] not in ("size", "opening", "last")]
-    for path, was, now in changed:
-        match path:
-            case ("opening", *_) if isinstance(scene.opens_on, After):
-                reasons.append(f"opens on {scene.opens_on.scene}'s new last frame")
-            case ("opening", *_):
-                reasons.append("its image, fit or background changed")
-            case ("last", *_):
-                reasons.append("ends on another picture")
-            case ("renderer", *rest):
-                name = rest[-1] if rest else "renderer"
-                reasons.append(f"{name} {_short(was)} -> {_short(now)}" if name != "renderer" else "renderer changed")
-            case (key, *_) if key in NAMES:
-                reasons.append(NAMES[key])
-            case _:
-                reasons.append(f"{'.'.join(path)} {_short(was)} -> {_short(now)}")
-    return list(dict.fromkeys(reasons))
-
-
-def _short(value: Json) -> str:
-    text = "none" if value is None else str(value) if not isinstance(value, dict | list) else "..."
-    return text if len(text) <= 30 else text[:27] + "..."
-
-
-def _notes(story: Story) -> list[str]:
-    """What the whole story asks for that will have no effect, or another than it seems."""
-    notes: list[str] = []
-    if story.fps != story.model.fps:
-        notes.append(
-            f"clips play at {story.fps} frames a second; {story.model.name} draws motion for {story.model.fps}"
-        )
-    return notes
-
-
-def _scene_notes(scene: Scene, draft: bool) -> list[str]:
-    notes: list[str] = []
-    if scene.asked_frames != scene.frames:
-        notes.append(f"{scene.asked_frames:g} frames asked, {scene.frames} made (4n+1)")
-    if scene.frames > 121:
-        notes.append("long clips tend to return to their first pose: chain two scenes instead")
-    if draft and scene.negative_prompt:
-        notes.append("a draft has no use for the negative prompt")
-    if draft and scene.camera and named_move(scene.camera) is None:
-        notes.append(f'a draft knows no camera move in "{scene.camera}"')
-    if draft and scene.caption and any(ord(letter) > LATIN for letter in scene.prompt):
-        notes.append("the captions' font has Latin letters only: others show as boxes")
-    if not draft and scene.caption:
-        notes.append("captions are for drafts only")
-    return notes
-
-
 def plan_lines(plan: Plan) -> list[str]:
     """The plan as text."""
     width = max([len(scene.name) for scene in plan.scenes] + [5])
@@ -227,8 +185,11 @@ def plan_lines(plan: Plan) -> list[str]:
         segment = "" if scene.segment == KEPT or scene.state != KEPT else "  (finished anew)"
         why = f": {scene.why}" if scene.why and scene.state != WAITS else f" for {scene.why[10:]}" if scene.why else ""
         lines.append(f"  {scene.name:<{width}}  {facts}  {scene.state}{why}{segment}")
+        lines += [f"  {'':<{width}}  - LoRA {lora}" for lora in scene.loras]
         lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
     lines.append("")
+    lines += [f"  {line}" for line in plan.weights]
+    lines += [f"  memory: {line}" for line in plan.memory]
     lines += [f"  draft: {stand_in}" for stand_in in plan.stand_ins]
     lines += [f"  note: {note}" for note in plan.notes]
     lines += [f"  lacks: {lack}" for lack in plan.lacks]

@@ -10,14 +10,14 @@ from pathlib import Path
 from post.encode import fingerprint
 from post.finish import Finish, Segment
 from scenes.footage import Clip
-from scenes.shot import Machine, MachineLacks, Shot
+from scenes.shot import Machine, MachineLacks, Shot, unheard
 from storyboard.crew import LocalCrew, explained
 from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
-from storyboard.film import Reel, SceneFailed, Wanted, film
+from storyboard.film import Reel, SceneFailed, Wanted, closure, film
 from storyboard.gear import Gear, gear_for
 from storyboard.identity import digest
-from storyboard.manifest import Manifest, mode_of
+from storyboard.manifest import REAL, Manifest, mode_of
 from storyboard.rehearsal import Rehearsal
 from storyboard.room import existing, free_bytes, gigabytes
 from storyboard.store import Store
@@ -30,7 +30,8 @@ SEGMENT_BYTES_PER_PIXEL = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept."""
+    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept. From `device`
+    on, facts of the machine: `weights` are folders, `vram` and `ram` bytes."""
 
     draft: bool
     scenes: frozenset[str] | None = None
@@ -39,6 +40,13 @@ class Options:
     film: Path | None = None
     device: str | None = None
     weights: tuple[Path, ...] = ()
+    vram: int | None = None
+    ram: int | None = None
+    attention: str | None = None
+    compile: bool = True
+
+    def machine(self, say: Callable[[str], None]) -> Machine:
+        return Machine(self.device, self.vram, self.ram, self.attention, self.compile, say)
 
 
 @dataclass
@@ -65,6 +73,19 @@ class Rehearsed:
     options: Options
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """What must be put right before this can be made, each with its remedy."""
+        return (*self.gear.lacks, *(self.gear.lacks_to_draw if self.crew.missing_clips else ()))
+
+    def check_known(self) -> None:
+        """Raises MachineLacks where files are missing whose digests would tell which clips are the story's."""
+        drawings, manifest = self.gear.drawings, Manifest(self.crew.store, self.story.path)
+        made_once = any(manifest.scene(REAL, name) for name in self.crew.missing_clips)
+        if drawings is not None and drawings.lacks and made_once:
+            told = "which clips are this story's is told by its weights and LoRAs, and some are not here"
+            raise MachineLacks("\n".join((told, *drawings.lacks)))
+
+    @property
     def bytes_needed(self) -> int:
         """Disk for what would be made, at the most."""
         shots = [shot for name, shot in self.crew.shots.items() if name in self.crew.missing_clips]
@@ -79,9 +100,13 @@ def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
-def rehearse(story: Story, store: Store, options: Options) -> Rehearsed:
-    """Walk through the story without making anything; scenes whose pictures do not decode are in the reel's failed."""
-    gear = gear_for(story, options.draft, options.weights, options.device, store.memory)
+def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], None] = unheard) -> Rehearsed:
+    """Walk through the story without making anything; scenes whose pictures do not decode are in the reel's failed.
+
+    say: hears that big files are read for the first time.
+    """
+    scenes = closure(story, options.scenes) if options.scenes is not None else None
+    gear = gear_for(story, options.draft, options.weights, options.device, store.memory, scenes, say)
     crew = Rehearsal(store)
     reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True))
     return Rehearsed(story, gear, crew, reel, options)
@@ -98,7 +123,7 @@ def produce(
         MachineLacks: something needed is not on this machine; nothing was begun.
         SceneFailed: a scene could not be made; what was finished is kept.
     """
-    rehearsed = rehearse(story, store, options)
+    rehearsed = rehearse(story, store, options, lambda text: events.tell("note", text=text))
     _check(rehearsed, store)
     run = Run(rehearsed, store, events, on_kept)
     run.tell_start()
@@ -140,8 +165,9 @@ class Run:
 
     def walk(self) -> Reel:
         rehearsal, options = self._rehearsed.crew, self._options
-        expected = [shot for name, shot in rehearsal.shots.items() if name in rehearsal.missing_clips]
-        crew = LocalCrew(self._store, self._events, Machine(options.device), expected)
+        expected = {name: shot for name, shot in rehearsal.shots.items() if name in rehearsal.missing_clips}
+        machine = options.machine(lambda text: self._events.tell("note", text=text))
+        crew = LocalCrew(self._store, self._events, machine, expected)
 
         def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
             for of, take in crew.takes:
@@ -197,8 +223,8 @@ def _whole(rehearsed: Rehearsed, store: Store, reel: Reel) -> tuple[tuple[Segmen
 def _check(rehearsed: Rehearsed, store: Store) -> None:
     """Find before the start what would fail at its end. Raises MachineLacks and SceneFailed."""
     story, options = rehearsed.story, rehearsed.options
-    if rehearsed.gear.lacks:
-        raise MachineLacks("; ".join(rehearsed.gear.lacks))
+    if rehearsed.lacks:
+        raise MachineLacks("\n".join(rehearsed.lacks))
     for name, error in rehearsed.reel.failed.items():
         if not options.keep_going:
             raise SceneFailed(name, error)

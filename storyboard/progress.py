@@ -42,6 +42,8 @@ def sentence(event: Event) -> str | None:
             return f"{scene}: {event['path']} {event['what']}: set aside, made again"
         case "seed.written":
             return f"{scene}: seed {event['seed']} written into {event['path']}"
+        case "note":
+            return str(event["text"])
         case "film.started":
             return f"joining {event['frames']} frames"
         case _:

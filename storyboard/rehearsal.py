@@ -11,8 +11,7 @@ from scenes.footage import Clip, DamagedFile, Still, frame_digest
 from scenes.picture import fit_picture
 from scenes.shot import Shot
 from storyboard.crew import fitting, settled
-from storyboard.gear import UNMADE
-from storyboard.identity import digest
+from storyboard.identity import UNMADE, digest
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import Colour
 
@@ -23,7 +22,7 @@ class Rehearsal:
     at_once = 1
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self.shots: dict[str, Shot] = {}
         self.finishes: dict[str, Finish] = {}
         self.missing_clips: set[str] = set()
@@ -31,11 +30,11 @@ class Rehearsal:
 
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
         how = fitting(size, fit, background)
-        known = self._store.memory.recall(picture, how)
+        known = self.store.memory.recall(picture, how)
         if known is None:
             known = frame_digest(fit_picture(picture, size, fit, background))
-            self._store.memory.note(picture, known, how)
-        return self._store.still(known)
+            self.store.memory.note(picture, known, how)
+        return self.store.still(known)
 
     def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
         self.shots[scene] = shot
@@ -45,7 +44,7 @@ class Rehearsal:
             return settled(load_clip(home))
         self.missing_clips.add(scene)
         unmade = UNMADE + key
-        folder = self._store.home(CLIPS, key)
+        folder = self.store.home(CLIPS, key)
         last = Still(unmade, folder / "last.png")
         return settled(Clip(unmade, shot.frames, shot.renderer.fps, shot.size, last, folder))
 
@@ -57,16 +56,16 @@ class Rehearsal:
         if home is not None:
             return settled(load_segment(home))
         self.missing_segments.add(scene)
-        folder = self._store.home(SEGMENTS, key)
+        folder = self.store.home(SEGMENTS, key)
         return settled(Segment(UNMADE + key, finish.frames, finish.fps, finish.size, "", folder))
 
     def _found(self, shelf: str, key: str) -> Path | None:
         """As the store finds it, but moving nothing: what is damaged counts as missing."""
-        home = self._store.home(shelf, key)
+        home = self.store.home(shelf, key)
         if not home.is_dir():
             return None
         try:
-            self._store.check(home)
+            self.store.check(home)
         except DamagedFile:
             return None
         return home

@@ -14,15 +14,16 @@ from pydantic import ValidationError
 
 from scenes.footage import Size
 from scenes.picture import Colour, parse_colour
-from scenes.wan.models import I2V_A14B, RECIPES, WanModel, model_of, whole_frames
+from scenes.wan.models import I2V_A14B, WanModel, model_of, whole_frames
 from storyboard.complaints import complaints, mended, places_of
 from storyboard.finishing import film_file, finishing, parse_size
 from storyboard.mistakes import Place, did_you_mean, written
-from storyboard.presets import NEGATIVES
+from storyboard.presets import NEGATIVES, POSITIVES
 from storyboard.reading import Reading, why
-from storyboard.sampling import loras_used, sampling
+from storyboard.sampling import check_lora_files, check_recipes, loras_used, recipes_of, usual_recipe
 from storyboard.schema import Look, LoraTable, SceneTable, StoryTable
 from storyboard.story import After, Opening, Scene, Story, ring
+from storyboard.wording import joined
 
 CLIP_SIDE_LIMIT = 4096
 
@@ -40,10 +41,8 @@ def resolve(
     _check_graph(scenes, reading)
     size = _size(table.look.size, table, model, reading)
     film = film_file(table, path, reading)
-    recipes = tuple(
-        (name, sampling(recipe, ("recipe", name), model, reading.complain)) for name, recipe in table.recipe.items()
-    )
-    _check_recipes(table, reading)
+    recipes, tuned = recipes_of(table, model, reading)
+    check_recipes(table, model, reading)
     finish = finishing(table.finish, size or model.buckets[0], reading)
     if found or size is None or film is None:
         return None
@@ -61,6 +60,7 @@ def resolve(
         recipes=recipes,
         finishing=finish,
         film=film,
+        tuned=tuned,
     )
 
 
@@ -125,11 +125,13 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
     background = _colour(str(own("background", "white")), whose("background"), reading)
     seed = table.seed if table.seed is not None else derived_seed(look.seed or 0, table.name)
     loras: list[LoraTable] = own("loras", [])
-    _check_lora_files(loras, whose("loras"), reading)
+    check_lora_files(loras, whose("loras"), reading)
     return Scene(
         name=table.name,
-        prompt=_joined(table.prompt, own("style", "")),
-        negative_prompt=_joined(own("negative_prompt", ""), *_avoided(own("avoid", []), whose("avoid"), reading)),
+        prompt=joined(table.prompt, own("style", "")),
+        negative_prompt=joined(
+            own("negative_prompt", ""), *_preset(own("avoid", []), whose("avoid"), NEGATIVES, reading)
+        ),
         opens_on=_opening(table, place, above, reading),
         ends_on=_ending(table, place, model, reading),
         seed=seed,
@@ -139,8 +141,9 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
         caption=bool(own("caption", False)),
         fit=str(own("fit", "cover")),
         background=background,
-        recipe=str(own("recipe", RECIPES[0])),
-        loras=loras_used(loras, whose("loras"), model, reading.complain),
+        recipe=str(own("recipe", usual_recipe(model))),
+        loras=loras_used(loras, whose("loras"), model, reading),
+        positives=tuple(_preset(own("presets", []), whose("presets"), POSITIVES, reading)),
     )
 
 
@@ -167,23 +170,12 @@ def _colour(name: str, place: Place, reading: Reading) -> Colour:
         return (255, 255, 255)
 
 
-def _joined(*texts: str) -> str:
-    return ", ".join(text.strip().rstrip(",") for text in texts if text.strip())
-
-
-def _avoided(names: list[str], place: Place, reading: Reading) -> list[str]:
+def _preset(names: list[str], place: Place, there: Mapping[str, str], reading: Reading) -> list[str]:
     for index, name in enumerate(names):
-        if name not in NEGATIVES:
-            hint = did_you_mean(name, NEGATIVES) or f" (there are: {', '.join(sorted(NEGATIVES))})"
-            reading.complain((*place, index), f"avoid: there is no preset {written(name)}{hint}")
-    return [NEGATIVES[name] for name in names if name in NEGATIVES]
-
-
-def _check_lora_files(loras: list[LoraTable], place: Place, reading: Reading) -> None:
-    for index, lora in enumerate(loras):
-        for key in ("file", "high_file", "low_file"):
-            if getattr(lora, key) is not None:
-                reading.path((*place, index, key), getattr(lora, key))
+        if name not in there:
+            hint = did_you_mean(name, there) or f" (there are: {', '.join(sorted(there))})"
+            reading.complain((*place, index), f"{place[-1]}: there is no preset {written(name)}{hint}")
+    return [there[name] for name in names if name in there]
 
 
 def _opening(table: SceneTable, place: Place, above: str | None, reading: Reading) -> Path | After:
@@ -276,16 +268,3 @@ def _auto_size(table: StoryTable, model: WanModel, reading: Reading) -> Size:
     if found is None:
         return model.buckets[0]
     return min(model.buckets, key=lambda bucket: abs(math.log(bucket[0] / bucket[1]) - math.log(found[0] / found[1])))
-
-
-def _check_recipes(table: StoryTable, reading: Reading) -> None:
-    for name, recipe in table.recipe.items():
-        _check_lora_files(recipe.loras, ("recipe", name, "loras"), reading)
-        if name in RECIPES:
-            reading.complain(("recipe", name), f'"{name}" is a recipe of ours: give yours another name')
-    known = {*RECIPES, *table.recipe}
-    tables = [(("look",), table.look), *((("scene", i), s) for i, s in enumerate(table.scene))]
-    for place, part in tables:
-        if part.recipe is not None and part.recipe not in known:
-            hint = did_you_mean(part.recipe, known) or f" (there are: {', '.join(sorted(known))})"
-            reading.complain((*place, "recipe"), f"there is no recipe {written(part.recipe)}{hint}")

@@ -1,7 +1,8 @@
-"""Room on disk: how much there is, and how a person reads it."""
+"""Room on disk and in memory: how much there is, and how a person reads and writes it."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,29 @@ def existing(path: Path) -> Path:
     while not path.is_dir():
         path = path.parent
     return path
+
+
+UNITS = {"": 1} | {
+    f"{letter}{unit}": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for unit, base in (("", 1024), ("b", 1000), ("ib", 1024))
+}
+
+
+def parse_bytes(text: str) -> int:
+    """A size as people write it: 24GiB, 24 GB, 12000MiB, 24g (taken as GiB), or plain bytes.
+
+    Raises:
+        ValueError: it is no size, or one below 1 MiB, which nobody means.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]*)", text.strip().lower())
+    unit = (found[2] if found[2] != "b" else "") if found else None
+    if found is None or unit not in UNITS:
+        raise ValueError(f'{text} is no size: write it as in "24GiB" or "24GB"')
+    count = int(float(found[1]) * UNITS[unit])
+    if count < 2**20:
+        raise ValueError(f'{text} is {count} bytes: name the unit, as in "24GiB"')
+    return count
 
 
 def gigabytes(count: float) -> str:

@@ -51,6 +51,20 @@ class SplitCfg(Table):
     low: Cfg = 1.0
 
 
+class NagTable(Table):
+    """Normalized Attention Guidance in numbers, arXiv 2505.21179."""
+
+    scale: Annotated[float, Field(ge=1, le=30, allow_inf_nan=False)] | None = Field(
+        default=None, description="how hard it pushes away from the negative prompt; 1 is not at all"
+    )
+    tau: Annotated[float, Field(ge=1, le=20, allow_inf_nan=False)] | None = Field(
+        default=None, description="how far a feature may grow by it"
+    )
+    alpha: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="how much of it is blended in"
+    )
+
+
 class RecipeTable(Table):
     """How frames are sampled."""
 
@@ -75,6 +89,9 @@ class RecipeTable(Table):
         default=None, description="instead of boundary: steps on the high-noise expert"
     )
     loras: list[LoraTable] = Field(default=[], description="acceleration LoRAs of this recipe")
+    nag: bool | NagTable | None = Field(
+        default=None, description="a negative prompt acts at cfg 1 too (Normalized Attention Guidance); default false"
+    )
 
 
 class SceneLook(Table):
@@ -98,6 +115,9 @@ class SceneLook(Table):
     )
     background: str | None = Field(
         default=None, description="colour under transparent pictures and around contained ones; default white"
+    )
+    presets: list[str] | None = Field(
+        default=None, description="named presets, joined to the prompt; drafts go without"
     )
     negative_prompt: str | None = Field(default=None, description="what to keep out")
     avoid: list[str] | None = Field(default=None, description="named negative presets, joined to the negative prompt")
@@ -186,13 +206,14 @@ class StoryTable(Table):
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of story files, for editors."""
-    from storyboard.presets import CAMERAS, NEGATIVES
+    from storyboard.presets import CAMERAS, NEGATIVES, POSITIVES
 
     schema: dict[str, Any] = _tidied(StoryTable.model_json_schema())
     for table in ("Look", "SceneTable"):
         keys = schema["$defs"][table]["properties"]
         keys["camera"]["examples"] = list(CAMERAS)
         keys["avoid"]["items"] = {"enum": list(NEGATIVES)}
+        keys["presets"]["items"] = {"enum": list(POSITIVES)}
     schema["$defs"]["UpscaleTable"]["properties"]["model"]["examples"] = ["lanczos", "none", *PUBLISHED]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "story.schema.json", **schema}
 

@@ -12,6 +12,7 @@ import typer
 
 from storyboard.delivery import film_path
 from storyboard.events import Events, new_run
+from storyboard.failures import say
 from storyboard.manifest import DRAFT, REAL, Manifest
 from storyboard.mistakes import did_you_mean
 from storyboard.production import Options, Rehearsed, rehearse
@@ -46,7 +47,17 @@ class Session:
         if film is not None:
             self._check_film(film)
         target = film_path(self.story, draft, film) if film is not None else None
-        return Options(draft, film=target, device=self.settings.device, weights=self.settings.models)
+        known = self.settings
+        return Options(
+            draft,
+            film=target,
+            device=known.device,
+            weights=known.models,
+            vram=known.vram,
+            ram=known.ram,
+            attention=known.attention,
+            compile=known.compile,
+        )
 
     def _check_film(self, film: Path) -> None:
         stem = film.stem.casefold().removesuffix(".draft")
@@ -61,7 +72,7 @@ class Session:
     def rehearsed(self, draft: bool, names: Sequence[str] | None = None, film: Path | None = None) -> Rehearsed:
         """The story walked through without making anything, in the mode asked for or last rendered."""
         options = self.options(self.mode(draft) == DRAFT, film)
-        return rehearse(self.story, self.store, replace(options, scenes=self.named(names)))
+        return rehearse(self.story, self.store, replace(options, scenes=self.named(names)), say)
 
     @contextlib.contextmanager
     def run(self, as_json: bool = False) -> Generator[Events]:
@@ -80,10 +91,19 @@ class Session:
                 raise
 
 
-def open_session(path: Path, store: Path | None = None, device: str | None = None) -> Session:
+def open_session(
+    path: Path,
+    store: Path | None = None,
+    device: str | None = None,
+    *,
+    vram: str | None = None,
+    ram: str | None = None,
+    attention: str | None = None,
+    compile: bool | None = None,
+) -> Session:
     """Raises StoryError and SettingsError."""
     story = read_story(path)
-    facts = settings(store, device)
+    facts = settings(store, device, vram=vram, ram=ram, attention=attention, compile=compile)
     root = facts.store or story.folder / ".storyboard"
     if root.exists() and not root.is_dir():
         raise SettingsError(f"{root} is a file: --store names a folder for kept work")

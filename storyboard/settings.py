@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from storyboard.mistakes import did_you_mean, written
+from storyboard.room import parse_bytes
 
-KEYS = ("models", "store", "device")
+KEYS = ("models", "store", "device", "vram", "ram", "attention", "compile")
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class SettingsError(Exception):
@@ -19,11 +21,16 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`models`: folders of weights; `store`: kept work, None for .storyboard beside the story."""
+    """`models`: folders of weights; `store`: kept work, None for .storyboard beside the story. The rest is how WAN may
+    work: `vram` and `ram` in bytes, None for what is free; `attention`: a kernel's name, None for the best there is."""
 
     models: tuple[Path, ...]
     store: Path | None
     device: str | None
+    vram: int | None = None
+    ram: int | None = None
+    attention: str | None = None
+    compile: bool = True
 
 
 def config_path() -> Path:
@@ -32,8 +39,16 @@ def config_path() -> Path:
     return user_config_path("storyboard") / "config.toml"
 
 
-def settings(store: Path | None = None, device: str | None = None) -> Settings:
-    """Raises SettingsError."""
+def settings(
+    store: Path | None = None,
+    device: str | None = None,
+    *,
+    vram: str | None = None,
+    ram: str | None = None,
+    attention: str | None = None,
+    compile: bool | None = None,  # named as the flag is
+) -> Settings:
+    """Each as given, else as its variable says, else the user's file. Raises SettingsError."""
     path = config_path()
     file = _config(path)
     named = os.environ.get("STORYBOARD_MODELS")
@@ -43,7 +58,34 @@ def settings(store: Path | None = None, device: str | None = None) -> Settings:
         models=tuple(_folder(folder) for folder in folders if folder),
         store=_folder(where) if where else None,
         device=device or os.environ.get("STORYBOARD_DEVICE") or _text(file, "device", path),
+        vram=_size("vram", vram, file, path),
+        ram=_size("ram", ram, file, path),
+        attention=attention or os.environ.get("STORYBOARD_ATTENTION") or _text(file, "attention", path),
+        compile=_compile(file, path) if compile is None else compile,
     )
+
+
+def _size(name: str, flag: str | None, file: dict[str, object], path: Path) -> int | None:
+    """Bytes, from a flag, a variable, or the file: there a bare number is bytes too."""
+    variable = f"STORYBOARD_{name.upper()}"
+    known = file.get(name)
+    kept = None if known is None else known if isinstance(known, str) else written(known)
+    said = ((f"--{name}", flag), (variable, os.environ.get(variable)), (f"{path}: {name}", kept))
+    where, size = next(((where, size) for where, size in said if size), ("", None))
+    try:
+        return None if size is None else parse_bytes(size)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _compile(file: dict[str, object], path: Path) -> bool:
+    asked = os.environ.get("STORYBOARD_COMPILE", "").strip().lower()
+    if asked and asked not in (*YES, *NO):
+        raise SettingsError(f"STORYBOARD_COMPILE={asked} must be 1 or 0")
+    known = file.get("compile", True)
+    if not isinstance(known, bool):
+        raise SettingsError(f"{path}: compile must be true or false, not {written(known)}")
+    return asked in YES if asked else known
 
 
 def _folder(name: str | Path) -> Path:

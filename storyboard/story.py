@@ -12,6 +12,7 @@ from typing import Any
 
 from scenes.footage import Size
 from scenes.wan.models import WanModel
+from scenes.wan.recipes import Nag
 from storyboard.mistakes import Mistake, Place, Places, StoryError
 from storyboard.syntax import long_number, syntax_mistake
 
@@ -44,7 +45,8 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """A recipe written in a story; cfg has one number a step, or one for each expert. None: as the model has it."""
+    """A recipe written in a story. `cfg` has one number for each expert, or one a step where `per_step`. None: as the
+    model has it."""
 
     sampler: str
     scheduler: str | None
@@ -55,11 +57,22 @@ class Sampling:
     boundary: float | None
     high_steps: int | None
     loras: tuple[LoraUse, ...]
+    nag: bool | Nag | None = None
+    per_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a story says of a recipe of ours: the files of its LoRA, and its NAG."""
+
+    loras: tuple[LoraUse, ...] = ()
+    nag: bool | Nag | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that."""
+    """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that.
+    `positives`: texts that join the prompt where a model reads it."""
 
     name: str
     prompt: str
@@ -75,6 +88,7 @@ class Scene:
     background: Colour
     recipe: str
     loras: tuple[LoraUse, ...]
+    positives: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -99,7 +113,7 @@ class Finishing:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`folder` is where its paths start; `film` where the film goes."""
+    """`folder` is where its paths start; `film` where the film goes. `recipes` are its own; `tuned` are ours."""
 
     path: Path
     title: str
@@ -113,6 +127,7 @@ class Story:
     recipes: tuple[tuple[str, Sampling], ...]
     finishing: Finishing
     film: Path
+    tuned: tuple[tuple[str, Tuned], ...] = ()
 
     @property
     def folder(self) -> Path:

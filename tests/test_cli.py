@@ -154,7 +154,12 @@ def test_a_given_seed_replaces_the_scenes_own(story: Path):
         (["render", "{}", "--seed", "1", "--reroll", "--scene", "boat"], 2, "one of --seed and --reroll"),
         (["render", "{}", "--seed", "-1", "--scene", "boat"], 2, "0"),
         (["render", "{}", "--film", "x.mov", "--draft"], 2, "must end in .mp4"),
-        (["render", "{}"], 4, "--draft"),
+        (["render", "{}"], 4, "--draft draws without"),
+        (["render", "{}", "--device", "cpu"], 4, "Looked in no weights folder"),
+        (["render", "{}", "--device", "cpu"], 4, "`storyboard models pull wan2.2-i2v-a14b`"),
+        (["render", "{}", "--device", "cpu"], 4, "recipe lightning-4 needs the Wan 2.2 I2V 4-step LoRAs"),
+        (["render", "{}", "--vram", "lots"], 4, "--vram: lots is no size"),
+        (["plan", "{}", "--ram", "8"], 4, '--ram: 8 is 8 bytes: name the unit, as in "24GiB"'),
         (["render", "nowhere.toml"], 3, "there is no such file"),
         (["render"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),
@@ -165,11 +170,28 @@ def test_a_given_seed_replaces_the_scenes_own(story: Path):
     ],
 )
 def test_exit_codes_and_messages(story: Path, args: list[str], code: int, says: str):
-    ran = run(*(a.format(story) for a in args))
+    ran = run(*(a.format(story) for a in args), env=bare(story.parent))
     assert ran.returncode == code, ran.stderr
     assert says in re.sub(r"[│\s]+", " ", ran.stderr)
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
+
+
+def bare(folder: Path) -> dict[str, str]:
+    """A machine without weights, a GPU and settings."""
+    homes = {name: str(folder / "home") for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_CACHE")}
+    return {**homes, "STORYBOARD_MODELS": "", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_a_film_without_weights_is_planned(story: Path):
+    ran = run("plan", story, "--device", "cpu", "--json", env=bare(story.parent))
+    assert ran.returncode == 0, ran.stderr
+    planned = json.loads(ran.stdout)
+    assert planned["mode"] == "real"
+    assert [scene["drawn_by"] for scene in planned["scenes"]] == ["lightning-4 (2+2 steps euler)"] * 3
+    assert [scene["state"] for scene in planned["scenes"]] == ["render", "waits", "waits"]
+    assert planned["weights"] == planned["memory"] == []
+    assert len(planned["lacks"]) == 2
 
 
 def test_a_broken_picture_is_the_storys_fault(story: Path):

@@ -325,7 +325,12 @@ def test_nearest_words_keep_their_case():
     ("config", "expected"),
     [
         (b'modells = "x"', 'unknown key "modells" (did you mean "models"?)'),
-        (b"gpu = 0", 'unknown key "gpu" (there are: models, store, device)'),
+        (b"gpu = 0", 'unknown key "gpu" (there are: models, store, device, vram, ram, attention, compile)'),
+        (b'vram = "lots"', 'vram: lots is no size: write it as in "24GiB" or "24GB"'),
+        (b"ram = 32", 'ram: 32 is 32 bytes: name the unit, as in "24GiB"'),
+        (b"vram = true", "vram: true is no size"),
+        (b"compile = 1", "compile must be true or false, not 1"),
+        (b"attention = 3", "attention must be text in quotes, not 3"),
         (b"store = 3", "store must be text in quotes, not 3"),
         (b'models = ["a", 3]', "models must be folders in quotes, not 3"),
         (b"device = ", " is not TOML: Invalid value (at end of document)"),
@@ -345,8 +350,9 @@ def test_config_file_mistakes(config: bytes, expected: str, tmp_path: Path, monk
 def test_settings_from_flags_variables_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A flag wins over a variable, a variable over the file."""
     monkeypatch.setattr("storyboard.settings.config_path", lambda: tmp_path / "config.toml")
-    for name in ("STORYBOARD_STORE", "STORYBOARD_MODELS", "STORYBOARD_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("STORYBOARD_"):
+            monkeypatch.delenv(name)
     assert settings() == Settings((), None, None)
     (tmp_path / "config.toml").write_text('models = ["/a", "~/b"]\nstore = "/kept"\ndevice = "cuda:1"\n')
     assert settings() == Settings((Path("/a"), Path.home() / "b"), Path("/kept"), "cuda:1")
@@ -354,3 +360,25 @@ def test_settings_from_flags_variables_and_file(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("STORYBOARD_STORE", "/other")
     assert settings(device="cpu") == Settings((Path("/c"), Path("/d")), Path("/other"), "cpu")
     assert settings(store=Path("/flag")).store == Path("/flag")
+
+
+def test_how_wan_may_work_from_flags_variables_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("storyboard.settings.config_path", lambda: tmp_path / "config.toml")
+    for name in list(os.environ):
+        if name.startswith("STORYBOARD_"):
+            monkeypatch.delenv(name)
+    assert settings().compile
+    (tmp_path / "config.toml").write_text('vram = "12GiB"\nram = 34359738368\nattention = "cudnn"\ncompile = false\n')
+    assert settings() == Settings((), None, None, 12 * 2**30, 32 * 2**30, "cudnn", False)
+    monkeypatch.setenv("STORYBOARD_VRAM", "24 GB")
+    monkeypatch.setenv("STORYBOARD_RAM", "64000 MiB")
+    monkeypatch.setenv("STORYBOARD_ATTENTION", "sage")
+    monkeypatch.setenv("STORYBOARD_COMPILE", "1")
+    assert settings() == Settings((), None, None, 24 * 10**9, 64000 * 2**20, "sage", True)
+    flagged = settings(vram="8g", ram="1.5TiB", attention="flash", compile=False)
+    assert flagged == Settings((), None, None, 8 * 2**30, 3 * 2**39, "flash", False)
+    monkeypatch.setenv("STORYBOARD_COMPILE", "perhaps")
+    with pytest.raises(SettingsError, match="STORYBOARD_COMPILE=perhaps must be 1 or 0"):
+        settings()
+    with pytest.raises(SettingsError, match="--vram: 24 gigs is no size"):
+        settings(vram="24 gigs", compile=True)

@@ -6,12 +6,14 @@ Nothing here changes what is computed: only where it is computed from, and in ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from scenes.footage import Size
 from scenes.shot import MachineLacks
 from scenes.wan.models import WanModel
+from scenes.wan.vae_memory import decode_elements, encode_elements
+from scenes.wan.vae_shape import VaeShape
 
 GIB = 2**30
 Source = Literal["ram", "disk"]
@@ -19,11 +21,9 @@ Source = Literal["ram", "disk"]
 # Fitted on an H200 with full-size weights (scripts/bench_wan.py, docs/benchmarks.md); bytes unless said otherwise.
 ACTIVATION_PER_TOKEN_AND_WIDTH = 13.5
 """Of one forward, for each token and each unit of the model's width."""
-DECODE_PER_PIXEL = {"fp32": 22_800, "bf16": 12_400}
-"""Of the VAE at work on four frames at full height, for each pixel of one frame."""
-ENCODE_PER_PIXEL = {"fp32": 16_000, "bf16": 9_000}
-DECODE_WHOLE_PART = 0.12
-"""The share of that which strips do not divide: the low-resolution blocks, and the history they keep."""
+VAE_ITEM = {"fp32": 4, "bf16": 2}
+VAE_FACTOR = {"fp32": 1.15, "bf16": 1.3}
+"""Bytes at the VAE's fullest moment, of those that its elements come to: workspaces, and in bf16 its norms' fp32."""
 VAE_BYTES = {"fp32": 508_000_000, "bf16": 254_000_000}
 WORKSPACE = 700_000_000
 """cuBLAS's, cuDNN's and the allocator's own; and the part of a block that is being widened."""
@@ -63,6 +63,7 @@ class Needs:
     size: Size
     frames: int
     vae: str
+    vae_shape: VaeShape
     experts: tuple[ExpertBytes, ...]
     loras: int = 0
     text: int = 1
@@ -73,16 +74,24 @@ class Needs:
         latents = (self.frames - 1) // 4 + 1
         return latents * (self.size[0] // side) * (self.size[1] // side)
 
-    @property
-    def pixels(self) -> int:
-        return self.size[0] * self.size[1]
+    def vae_bytes(self, strips: int) -> int:
+        """What the VAE takes at its fullest moment, besides its weights."""
+        elements = max(
+            decode_elements(self.vae_shape, self.size, self.frames, strips),
+            encode_elements(self.vae_shape, self.size, strips),
+        )
+        return int(VAE_ITEM[self.vae] * VAE_FACTOR[self.vae] * elements)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Where each expert's weights lie, in how many strips the VAE works, and the peaks foreseen, in bytes."""
+    """Where each expert's weights lie, in how many strips the VAE works, and the peaks foreseen, in bytes.
+
+    held: of an expert on disk, how many blocks are kept in RAM all the same.
+    """
 
     placements: tuple[Placement, ...]
+    held: tuple[int, ...]
     strips: int
     denoise: int
     decode: int
@@ -95,10 +104,11 @@ class MemoryPlan:
     def says(self) -> str:
         """The plan in one line."""
         names = ("weights",) if len(self.placements) == 1 else ("high", "low")
-        if len(set(self.placements)) == 1:
-            where = f"weights {_where(self.placements[0])}"
+        places = [_where(place, held) for place, held in zip(self.placements, self.held, strict=True)]
+        if len(set(places)) == 1:
+            where = f"weights {places[0]}"
         else:
-            where = ", ".join(f"{n} {_where(p)}" for n, p in zip(names, self.placements, strict=True))
+            where = ", ".join(f"{name} {place}" for name, place in zip(names, places, strict=True))
         strips = "VAE whole" if self.strips == 1 else f"VAE in {self.strips} strips"
         return (
             f"{where}; {strips}; peaks: {self.vram / GIB:.1f} GiB of GPU memory "
@@ -106,10 +116,12 @@ class MemoryPlan:
         )
 
 
-def _where(placement: Placement) -> str:
+def _where(placement: Placement, held: int) -> str:
     if placement.resident:
         return "resident on the GPU"
-    return "streamed from RAM" if placement.source == "ram" else "read ahead from disk"
+    if placement.source == "ram":
+        return "streamed from RAM"
+    return f"read ahead from disk ({held} blocks in RAM)" if held else "read ahead from disk"
 
 
 def plan_memory(needs: Needs, vram: int | None, ram: int | None) -> MemoryPlan:
@@ -139,38 +151,42 @@ def leaner(plan: MemoryPlan, needs: Needs, ram: int | None) -> MemoryPlan | None
 
 
 def _plan(needs: Needs, resident: bool, strips: int, ram: int | None) -> MemoryPlan:
-    placements = tuple(Placement(True, "disk") for _ in needs.experts) if resident else _streamed(needs, ram)
+    places = [(Placement(True, "disk"), 0) for _ in needs.experts] if resident else _streamed(needs, ram)
+    placements, held = tuple(place for place, _ in places), tuple(count for _, count in places)
     blocks = sum(e.block * e.blocks for e in needs.experts) if resident else 2 * max(e.block for e in needs.experts)
     weights = blocks + sum(expert.rest for expert in needs.experts) + needs.loras + VAE_BYTES[needs.vae] + WORKSPACE
     width = needs.experts[0].width
     acting = int(ACTIVATION_PER_TOKEN_AND_WIDTH * width * (needs.tokens + 512 * needs.text))
-    share = DECODE_WHOLE_PART + (1 - DECODE_WHOLE_PART) * _strip_share(strips)
-    decoding = int(max(DECODE_PER_PIXEL[needs.vae] * share, ENCODE_PER_PIXEL[needs.vae] * share) * needs.pixels)
-    ring = RING_BLOCKS * max(expert.raw // max(expert.blocks, 1) for expert in needs.experts)
-    pairs = zip(needs.experts, placements, strict=True)
-    held = sum(expert.raw for expert, place in pairs if not place.resident and place.source == "ram")
+    decoding = needs.vae_bytes(strips)
+    ring = RING_BLOCKS * max(expert.raw // expert.blocks for expert in needs.experts)
+    in_ram = sum(_in_ram(expert, *place) for expert, place in zip(needs.experts, places, strict=True))
     reading = ring if any(place.source == "disk" for place in placements) else 0
-    return MemoryPlan(placements, strips, weights + acting, weights + decoding, PROCESS_RAM + held + reading)
+    total = PROCESS_RAM + in_ram + reading + needs.loras
+    return MemoryPlan(placements, held, strips, weights + acting, weights + decoding, total)
 
 
-def _strip_share(strips: int) -> float:
-    """A strip's part of the height, its halo included."""
-    return 1.0 if strips == 1 else min(1.0, 1 / strips + 0.06)
+def _in_ram(expert: ExpertBytes, place: Placement, held: int) -> int:
+    if place.source == "ram":
+        return expert.raw
+    return expert.raw * held // expert.blocks
 
 
-def _streamed(needs: Needs, ram: int | None) -> tuple[Placement, ...]:
-    """In RAM what fits, the expert that runs most often first."""
-    room = None if ram is None else ram - PROCESS_RAM
-    chosen: dict[int, Source] = {}
+def _streamed(needs: Needs, ram: int | None) -> list[tuple[Placement, int]]:
+    """In RAM what fits, the expert that runs most often first; of the others as many blocks as fit."""
+    ring = RING_BLOCKS * max(expert.raw // expert.blocks for expert in needs.experts)
+    room = None if ram is None else ram - PROCESS_RAM - needs.loras
+    chosen: dict[int, tuple[Placement, int]] = {}
     order = sorted(range(len(needs.experts)), key=lambda index: -needs.experts[index].calls)
     for index in order:
-        raw = needs.experts[index].raw
-        if room is None or raw <= room:
-            chosen[index] = "ram"
-            room = None if room is None else room - raw
+        expert = needs.experts[index]
+        if room is None or expert.raw <= room:
+            chosen[index] = (Placement(False, "ram"), 0)
+            room = None if room is None else room - expert.raw
         else:
-            chosen[index] = "disk"
-    return tuple(Placement(False, chosen[index]) for index in range(len(needs.experts)))
+            held = max(0, min(expert.blocks, (room - ring) * expert.blocks // expert.raw))
+            chosen[index] = (Placement(False, "disk"), held)
+            room = room - expert.raw * held // expert.blocks
+    return [chosen[index] for index in range(len(needs.experts))]
 
 
 def _too_small(least: MemoryPlan, vram: int | None, ram: int | None, needs: Needs) -> str:
@@ -184,8 +200,3 @@ def _too_small(least: MemoryPlan, vram: int | None, ram: int | None, needs: Need
         f"{said} need about {least.vram / GIB:.1f} GiB of GPU memory at the leanest and {have:.1f} GiB may be used: "
         f"use {', '.join(remedies)}, or raise --vram"
     )
-
-
-def streamed_from_disk(plan: MemoryPlan) -> MemoryPlan:
-    """The same plan with nothing held in RAM."""
-    return replace(plan, placements=tuple(replace(place, source="disk") for place in plan.placements))
