@@ -9,6 +9,7 @@ Every time is the median of five after a warm-up; a line of JSON each. docs/benc
 
 import argparse
 import gc
+import itertools
 import json
 import resource
 import statistics
@@ -41,6 +42,7 @@ SIZES = {"480": (832, 480), "720": (1280, 720)}
 PEAK = 790e12
 """FLOP/s of an 8192-cubed bf16 product on an H200."""
 FLOPS = {"480": 1.678e15, "720": 6.523e15}
+STEPS = 0.851
 DEVICE = torch.device("cuda", 0)
 
 
@@ -171,17 +173,36 @@ def studio(shot: Shot, **machine: Any) -> Iterator[Any]:
         freed()
 
 
-def chain(opened: Any, shot: Shot, clips: int, folder: Path) -> list[float]:
-    """Seconds of each clip of a chain, from its opening picture to the kept clip."""
+def chain(opened: Any, shot: Shot, clips: int, folder: Path) -> tuple[list[float], dict[str, float]]:
+    """Seconds of each clip of a chain, from its opening picture to the kept clip; and where the last one's went."""
     taken: list[float] = []
+    marks: list[tuple[float, float]] = []
+
+    def tell(part: float) -> None:
+        # The steps' ends are told by the host, which runs ahead of the GPU: wait for it where it matters.
+        if part <= STEPS:
+            torch.cuda.synchronize()
+        marks.append((part, time.perf_counter()))
+
+    start = 0.0
     for number in range(clips):
+        marks.clear()
         start = time.perf_counter()
         into = folder / f"clip{number}"
         into.mkdir(parents=True)
-        write_clip(opened.render(shot, lambda part: None), into, Fraction(16), shot.frames, {})
+        write_clip(opened.render(shot, tell), into, Fraction(16), shot.frames, {})
         taken.append(time.perf_counter() - start)
         shot = replace(shot, opening=(load_clip(into).last,), seed=shot.seed + 1)
-    return [round(t, 3) for t in taken]
+    steps = [at for part, at in marks if part <= STEPS]
+    frames = [at for part, at in marks if part > STEPS]
+    where = {
+        "condition and first step": steps[0] - start,
+        "a later step": statistics.median(b - a for a, b in itertools.pairwise(steps)),
+        "decode to first frame": frames[0] - steps[-1],
+        "decode": frames[-1] - steps[-1],
+        "clip closed": start + taken[-1] - frames[-1],
+    }
+    return [round(t, 3) for t in taken], {name: round(t, 3) for name, t in where.items()}
 
 
 def measured(shot: Shot, clips: int, what: str, **machine: Any) -> float:
@@ -191,7 +212,7 @@ def measured(shot: Shot, clips: int, what: str, **machine: Any) -> float:
         start = time.perf_counter()
         with studio(shot, **machine) as opened:
             opening = time.perf_counter() - start
-            taken = chain(opened, shot, clips, Path(folder))
+            taken, where = chain(opened, shot, clips, Path(folder))
             plan = opened._plan
     peak = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -199,12 +220,12 @@ def measured(shot: Shot, clips: int, what: str, **machine: Any) -> float:
     told(
         bench=what, seconds=middle, all=taken, opening=round(opening, 1), foreseen=round(plan.vram / GIB, 2),
         allocated=round(peak[0] / GIB, 2), reserved=round(peak[1] / GIB, 2),
-        ram_foreseen=round(plan.ram / GIB, 2), rss=round(rss / GIB, 2),
+        ram_foreseen=round(plan.ram / GIB, 2), rss=round(rss / GIB, 2), where=where,
     )  # fmt: skip
     return middle
 
 
-def stock_clip(size: str, vae_dtype: torch.dtype) -> float:
+def stock_clip(size: str, vae_dtype: torch.dtype, times: int) -> float:
     """The stock pipeline, compiled, the prompt encoded beforehand; both experts one model, which costs it nothing."""
     from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image
@@ -227,31 +248,31 @@ def stock_clip(size: str, vae_dtype: torch.dtype) -> float:
             num_frames=81, num_inference_steps=4, guidance_scale=1.0, output_type="np",
         )  # fmt: skip
 
-    taken, all_ = median(run, 5, 1)
+    taken, all_ = median(run, times, 1)
     told(bench="clip", who=f"stock, VAE {vae_dtype}", size=size, seconds=taken, all=all_)
     freed()
     return taken
 
 
-def clip(weights: Path, folder: Path, attention: str | None) -> None:
+def clip(weights: Path, folder: Path, attention: str | None, clips: int) -> None:
     """A chained clip end to end, picture in, kept clip out; the second to sixth of a chain."""
     opening = picture(folder, "480")
-    stock = stock_clip("480", torch.bfloat16)
+    stock = stock_clip("480", torch.bfloat16, clips - 1)
     for form, precision, vae in (
         ("bf16", None, "bf16"), ("bf16", None, "fp32"), ("fp8_scaled", "fp8", "bf16"),
     ):  # fmt: skip
         shot = shot_of(weights, form, "480", opening, vae, precision)
-        taken = measured(shot, 6, f"clip ours {form} {precision or 'bf16'}, VAE {vae}", attention=attention)
+        taken = measured(shot, clips, f"clip ours {form} {precision or 'bf16'}, VAE {vae}", attention=attention)
         told(bench="clip", ratio=round(taken / stock, 3))
 
 
-def memory(weights: Path, folder: Path, attention: str | None) -> None:
+def memory(weights: Path, folder: Path, attention: str | None, clips: int) -> None:
     """A smaller machine: 720p in bf16 under caps of GPU memory, and RAM."""
     opening = picture(folder, "720")
     shot = shot_of(weights, "bf16", "720", opening)
-    whole = measured(shot, 3, "720p bf16, no cap", attention=attention)
+    whole = measured(shot, clips, "720p bf16, no cap", attention=attention)
     for cap in (24, 12):
-        taken = measured(shot, 3, f"720p bf16, --vram {cap}GiB", vram=cap * GIB, attention=attention)
+        taken = measured(shot, clips, f"720p bf16, --vram {cap}GiB", vram=cap * GIB, attention=attention)
         told(bench="memory", cap=cap, ratio=round(taken / whole, 4))
 
 
@@ -266,6 +287,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("benches", nargs="+", choices=["forward", "clip", "memory", "ram-fp8", "ram-bf16"])
     parser.add_argument("--attention")
+    parser.add_argument("--clips", type=int, default=6, help="of each chain; the first is not counted")
     asked = parser.parse_args()
     torch.manual_seed(0)
     told(gpu=torch.cuda.get_device_name(), torch=torch.__version__)
@@ -276,9 +298,9 @@ def main() -> None:
                 case "forward":
                     forward(asked.weights, asked.attention)
                 case "clip":
-                    clip(asked.weights, folder, asked.attention)
+                    clip(asked.weights, folder, asked.attention, asked.clips)
                 case "memory":
-                    memory(asked.weights, folder, asked.attention)
+                    memory(asked.weights, folder, asked.attention, asked.clips)
                 case "ram-fp8":
                     ram(asked.weights, folder, "fp8_scaled", 32)
                 case _:

@@ -207,16 +207,21 @@ def render(
     if force:
         options = replace(options, anew=names or frozenset(s.name for s in session.story.scenes))
     if seed is not None or reroll:
-        if seed is not None and reroll:
-            raise typer.BadParameter("one of --seed and --reroll")
-        if names is None or len(names) != 1:
-            raise typer.BadParameter("--seed and --reroll need exactly one --scene NAME")
-        new = with_new_seed(session.story, next(iter(names)), seed)
+        new = with_new_seed(session.story, _one_scene(names, seed, reroll), seed)
         options = replace(options, scenes=new.scenes)
     with session.run(as_json) as events:
         on_kept = new.writer(events) if new is not None else None
         outcome = produce(new.story if new else session.story, session.store, options, events, on_kept)
     _report(outcome, as_json)
+
+
+def _one_scene(names: frozenset[str] | None, seed: int | None, reroll: bool) -> str:
+    """The scene that gets a new seed."""
+    if seed is not None and reroll:
+        raise typer.BadParameter("one of --seed and --reroll")
+    if names is None or len(names) != 1:
+        raise typer.BadParameter("--seed and --reroll need exactly one --scene NAME")
+    return next(iter(names))
 
 
 @app.command()

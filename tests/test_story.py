@@ -19,14 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scenes.wan.recipes import Nag
 from storyboard.edit import with_seed, write_seed
 from storyboard.graph import graph_mermaid, graph_svg, graph_text
 from storyboard.mistakes import StoryError
-from storyboard.presets import NEGATIVES
+from storyboard.presets import NEGATIVES, POSITIVES
 from storyboard.resolve import derived_seed
 from storyboard.schema import json_schema
 from storyboard.starter import write_starter
-from storyboard.story import After, Finishing, LoraUse, Opening, Sampling, Scene, Story, read_story
+from storyboard.story import After, Finishing, LoraUse, Opening, Sampling, Scene, Story, Tuned, read_story
 
 # The story that the contract shows, with every key there is.
 SHOWN = """\
@@ -194,6 +195,7 @@ class TestOverrides:
             ("negative_prompt", '"blurry"', '"sharp"', "negative_prompt", ("blurry", "sharp")),
             ("avoid", '["blur"]', "[]", "negative_prompt", (NEGATIVES["blur"], "")),
             ("loras", '[{ file = "a" }]', "[]", "loras", ((LoraUse("a", "a", 1.0, 1.0),), ())),
+            ("presets", '["waving"]', "[]", "positives", ((POSITIVES["waving"],), ())),
         ],
     )
     def test_a_scene_has_its_own_or_the_looks(
@@ -394,12 +396,40 @@ class TestRecipes:
             ('loras = [{ high_file = "h", low_file = "l" }]', "loras", (LoraUse("h", "l", 1.0, 1.0),)),
             ('loras = [{ high_file = "h", high = 2 }]', "loras", (LoraUse("h", "", 2, 0.0),)),
             ('loras = [{ low_file = "l", low = -1 }]', "loras", (LoraUse("", "l", 0.0, -1),)),
+            ("", "nag", None),
+            ("nag = true", "nag", True),
+            ("nag = false", "nag", False),
+            ("nag = { scale = 7 }", "nag", Nag(7.0, Nag().tau, Nag().alpha)),
+            ("steps = 2\ncfg = [3, 1]", "per_step", True),
+            ("steps = 2\ncfg = { high = 3 }", "per_step", False),
         ],
     )
     def test_every_form(self, said: str, key: str, value: object, read: Callable[[str], Story]):
         story = read(f'[look]\nrecipe = "mine"\n{DOCK}[recipe.mine]\n{said}\n')
         assert story.scenes[0].recipe == "mine"
         assert getattr(story.recipes[0][1], key) == value
+
+    @pytest.mark.parametrize(
+        ("name", "said", "loras"),
+        [
+            ("lightning-4", 'loras = [{ high_file = "h", low_file = "l" }]', (LoraUse("h", "l", 1.0, 1.0),)),
+            ("motion-6", 'loras = [{ file = "a" }]', (LoraUse("a", "a", 3.0, 1.0),)),
+            ("motion-6", 'loras = [{ file = "a", high = 2 }]', (LoraUse("a", "a", 2.0, 1.0),)),
+            ("hybrid-12", 'loras = [{ file = "a" }]', (LoraUse("a", "a", 0.0, 1.0),)),
+            ("quality-40", "nag = true", ()),
+        ],
+    )
+    def test_of_ours_take_loras_and_nag(
+        self, name: str, said: str, loras: tuple[LoraUse, ...], read: Callable[[str], Story]
+    ):
+        """At the recipe's own strengths, unless the story says others."""
+        story = read(f"{DOCK}[recipe.{name}]\n{said}\n")
+        assert story.recipes == ()
+        assert story.tuned == ((name, Tuned(loras, True if "nag" in said else None)),)
+
+    def test_usual_of_each_model(self, read: Callable[[str], Story]):
+        assert read(DOCK).scenes[0].recipe == "lightning-4"
+        assert read(f'[look]\nmodel = "wan2.2-ti2v-5b"\n{DOCK}').scenes[0].recipe == "quality-40"
 
     @pytest.mark.parametrize(
         "said", ["steps = 4", "cfg = 3.5", "steps = 2\ncfg = [3, 1]", 'loras = [{ file = "a", high = 2 }]']

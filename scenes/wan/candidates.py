@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from scenes.wan.identify import ExpertShape, Identity, Refused, expert_names, expert_shape, identify
-from scenes.wan.weights_folders import MODEL_INDEX, SUFFIXES, Kind, Places, components, has_part, model_index, walk
-
-Side = Literal["high", "low"]
+from scenes.wan.file_names import Side, family, is_plain, side_of
+from scenes.wan.identify import ExpertShape, Identity, expert_names, expert_shape, identify
+from scenes.wan.weights_folders import MODEL_INDEX, Kind, Places, components, has_part, model_index, walk
 
 # Names that a file of the kind has as a rule: these are read first, the others only where these do not serve.
 LIKELY: dict[Kind, re.Pattern[str]] = {
@@ -31,16 +29,6 @@ MARKS: dict[Kind, tuple[bytes, ...]] = {
 }
 LONGEST = 4_000_000
 """Bytes of a head that are searched for marks; a WAN expert's has some 150 kB."""
-# What the published names are made of. Any other word tells of a merge, a finetune or a distilled model.
-PLAIN = frozenset(
-    (
-        *("wan", "i", "v", "t", "ti", "a", "b", "high", "low", "noise", "highnoise", "lownoise", "model", "diffusion"),
-        *("fp", "bf", "f", "e", "m", "fn", "scaled", "q", "k", "s", "l", "xs", "nl", "iq", "gguf", "pytorch", "dit"),
-        *("comfy", "kj", "umt", "xxl", "enc", "encoder", "vae", "transformer", "text", "diffusers"),
-    )
-)
-QUANTISED = re.compile(r"q\d_k_[sml]", re.IGNORECASE)  # Q3_K_L is of no low-noise expert
-WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 BEST_FIRST = ("bf16", "fp16", "fp32", "fp8 scaled", "fp8 scaled (e5m2)", "fp8", "fp8 (e5m2)", "GGUF BF16", "GGUF F16")
 GGUF_BEST_FIRST = (
     "F32",
@@ -72,8 +60,7 @@ class Candidate:
 
     @property
     def plain(self) -> bool:
-        """Whether its name is one of the published model, and of no merge or finetune."""
-        return all(word in PLAIN or word.isdigit() for word in words(_model_name(self.path)))
+        return is_plain(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,42 +145,6 @@ def _may_be(kind: Kind, path: Path) -> bool:
     return any(mark in begin for mark in MARKS[kind])
 
 
-def title(path: Path) -> str:
-    """A name without the ending that tells the format: folders have dots in theirs."""
-    return path.stem if path.name.lower().endswith(SUFFIXES) else path.name
-
-
-def _model_name(path: Path) -> str:
-    """The name that tells whose model it is: of a component the folder's, in the hub's cache the repository's."""
-    if not (path.parent / MODEL_INDEX).is_file():
-        return title(path)
-    in_cache = path.parent.parent.name == "snapshots"
-    return path.parents[2].name.rpartition("--")[2] if in_cache else path.parent.name
-
-
-def words(name: str) -> list[str]:
-    """The words and numbers of a file's name, in small letters: HighNoise has two."""
-    return [word.lower() for word in WORDS.findall(name)]
-
-
-def side_of(path: Path) -> Side | None:
-    """Which expert a name speaks of: high_noise, HighNoise, _HIGH_, -H-; else its folder's."""
-    for name in (title(path), path.parent.name):
-        said = set(words(QUANTISED.sub("", name)))
-        for high, low in (({"high", "highnoise"}, {"low", "lownoise"}), ({"h", "hn"}, {"l", "ln"})):
-            if bool(said & high) != bool(said & low):
-                return "high" if said & high else "low"
-        if said & {"high", "low"}:
-            return None  # it speaks of both
-    return None
-
-
-def family(path: Path) -> tuple[str, ...]:
-    """A name without what tells the sides apart: the same for the two experts of one model."""
-    sides = ("high", "low", "highnoise", "lownoise", "h", "l", "hn", "ln")
-    return tuple("side" if word in sides else word for word in words(title(path)))
-
-
 def best(candidates: Sequence[Candidate], fits: Callable[[Candidate], bool]) -> Candidate | None:
     """The plainest name, then the most exact format, then the first that was found.
 
@@ -254,6 +205,3 @@ def _format_rank(candidate: Candidate) -> int:
     form = candidate.identity.format if candidate.identity else ""
     ranks = [*BEST_FIRST, *(f"GGUF {name}" for name in GGUF_BEST_FIRST)]
     return ranks.index(form) if form in ranks else len(ranks)
-
-
-__all__ = ["Candidate", "Pair", "Refused", "Shelf", "best", "best_pair", "family", "look", "side_of", "words"]

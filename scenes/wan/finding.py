@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from scenes.wan.candidates import Candidate, Shelf, best, best_pair, family, look
+from scenes.wan.candidates import Candidate, Shelf, best, best_pair, look
 from scenes.wan.checkpoint import CheckpointError
+from scenes.wan.file_names import family
 from scenes.wan.fitting import VAES, check_pair, check_part, check_width, wanted
 from scenes.wan.identify import ExpertShape, width
 from scenes.wan.models import MODELS, WanModel

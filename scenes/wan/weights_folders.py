@@ -14,11 +14,11 @@ from scenes.wan.checkpoint import PICKLES
 
 Kind = Literal["experts", "vae", "text_encoder", "loras"]
 
-# ComfyUI's folders within `models`, and the keys of extra_model_paths.yaml. Source: folder_paths.py.
+# ComfyUI's folders within `models`, and the keys of extra_model_paths.yaml. Source: folder_paths.py; ComfyUI-GGUF.
 KINDS: dict[Kind, tuple[str, ...]] = {
-    "experts": ("diffusion_models", "unet", "checkpoints", "diffusers"),
+    "experts": ("diffusion_models", "unet", "unet_gguf", "checkpoints", "diffusers"),
     "vae": ("vae",),
-    "text_encoder": ("text_encoders", "clip"),
+    "text_encoder": ("text_encoders", "clip", "clip_gguf"),
     "loras": ("loras",),
 }
 EXTRA_PATHS = "extra_model_paths.yaml"
