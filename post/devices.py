@@ -56,6 +56,15 @@ def _attribute(driver: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:
     return value.value if driver.cuDeviceGetAttribute(ctypes.byref(value), which, device) == 0 else 0
 
 
+def gpu_of(device: str | None) -> Gpu | None:
+    """The GPU that a device's name means, None: the first; None where it is no CUDA device of this machine."""
+    if device is not None and not device.startswith("cuda"):
+        return None
+    number = int((device or "cuda:0").partition(":")[2] or 0)
+    found = gpus()
+    return found[number] if number < len(found) else None
+
+
 def has_gpu(device: str | None) -> bool:
     """Whether work asked for on `device` (None: anywhere) would run on a GPU."""
     return device != "cpu" and not _torch().endswith("+cpu") and bool(gpus())

@@ -214,7 +214,7 @@ def measured(shot: Shot, clips: int, what: str, **machine: Any) -> float:
             opening = time.perf_counter() - start
             taken, where = chain(opened, shot, clips, Path(folder))
             plan = opened._plan
-    peak = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+            peak = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     middle = statistics.median(taken[1:])
     told(

@@ -11,6 +11,7 @@ from scenes.files import read_facts
 from scenes.footage import DamagedFile
 from scenes.wan.renderer import Wan
 from storyboard.delivery import film_path
+from storyboard.footprint import footprint
 from storyboard.identity import UNMADE, Json, digest, recipe
 from storyboard.manifest import Manifest, mode_of
 from storyboard.notes import long_prompts, lora_said, scene_notes, story_notes
@@ -61,7 +62,7 @@ class Plan:
     disk_needed: int
     disk_free: int
     weights: tuple[str, ...] = ()
-    memory: tuple[str, ...] = ()
+    memory: str | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,12 +82,13 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     frames, fps = source * factor, story.fps * factor
     size = story.finishing.size
     sure = sum(scene.state == RENDER for scene in planned)
+    memory, too_small = footprint(rehearsed)
     return Plan(
         story=str(story.path),
         mode=mode_of(gear.draft),
         scenes=planned,
         stand_ins=tuple(map(str, gear.stand_ins)),
-        lacks=rehearsed.lacks,
+        lacks=(*rehearsed.lacks, *([too_small] if too_small else ())),
         notes=story_notes(story),
         at_least=sure,
         at_most=sure + sum(scene.state == WAITS for scene in planned),
@@ -98,13 +100,8 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         disk_needed=rehearsed.bytes_needed,
         disk_free=free_bytes(store.root),
         weights=() if gear.drawings is None else serving(story, gear.drawings),
-        memory=_memory(rehearsed),
+        memory=memory,
     )
-
-
-def _memory(rehearsed: Rehearsed) -> tuple[str, ...]:
-    """Where WAN's weights will lie while it draws, and the peaks foreseen."""
-    return ()
 
 
 def _walked(rehearsed: Rehearsed) -> set[str]:
@@ -189,7 +186,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
     lines.append("")
     lines += [f"  {line}" for line in plan.weights]
-    lines += [f"  memory: {line}" for line in plan.memory]
+    lines += [f"  memory: {plan.memory}"] if plan.memory else []
     lines += [f"  draft: {stand_in}" for stand_in in plan.stand_ins]
     lines += [f"  note: {note}" for note in plan.notes]
     lines += [f"  lacks: {lack}" for lack in plan.lacks]

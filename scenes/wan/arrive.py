@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from scenes.wan.checkpoint import TensorInfo
 from scenes.wan.widen import PLAIN, as_stored, rows_at_once, widened_rows
 
+HALVES = (torch.bfloat16, torch.float16)
 FP8_MOST = 448.0
 """The largest number of e4m3."""
 
@@ -65,10 +67,33 @@ def arrive(target: Target, arrival: Arrival, additions: Sequence[Addition] = ())
             _fill_scale(target.scale, _scale_on(device, arrival))
         return
     raw, scale = arrival.raw.to(device, non_blocking=True), _scale_on(device, arrival)
-    if not additions and target.scale is None and arrival.info.dtype in PLAIN and not isinstance(scale, torch.Tensor):
-        _cast(target.weight, as_stored(raw, arrival.info), scale)
+    at_once = _product_at_once(target, additions)
+    if (at_once or not additions) and _can_cast(target, arrival):
+        _cast(target.weight, as_stored(raw, arrival.info), cast("float | None", scale))
+        if at_once is not None:
+            _multiply(target.weight, at_once)
         return
-    _chunked(target, raw, arrival.info, scale, [_in_fp32(addition) for addition in additions])
+    _chunked(target, raw, arrival.info, scale, additions if device.type == "cuda" else [_in_fp32(a) for a in additions])
+
+
+def _product_at_once(target: Target, additions: Sequence[Addition]) -> Product | None:
+    """The one LoRA that a GPU's tensor cores can add in place: its products are exact and summed in fp32, as is the
+    weight; the sum is rounded once. A tenth of the memory traffic of going through fp32."""
+    weight = target.weight
+    if len(additions) != 1 or not isinstance(additions[0], Product) or weight.device.type != "cuda":
+        return None
+    product = additions[0]
+    halves = weight.dtype in HALVES and target.scale is None
+    return product if halves and product.up.dtype == product.down.dtype == weight.dtype else None
+
+
+def _multiply(weight: torch.Tensor, product: Product) -> None:
+    rows = weight.view(weight.shape[0], -1)
+    rows.addmm_(product.up.flatten(1), product.down.flatten(1), alpha=product.scale)
+
+
+def _can_cast(target: Target, arrival: Arrival) -> bool:
+    return target.scale is None and arrival.info.dtype in PLAIN and not isinstance(arrival.scale, Arrival)
 
 
 def _can_copy(target: Target, arrival: Arrival) -> bool:
@@ -125,7 +150,12 @@ def _chunked(
 
 def _add(part: torch.Tensor, addition: Addition, rows: int, which: slice) -> None:
     if isinstance(addition, Product):
-        part.addmm_(addition.up[which], addition.down, alpha=addition.scale)
+        up, down = addition.up.flatten(1)[which], addition.down.flatten(1)
+        if up.dtype == down.dtype and up.dtype in HALVES:
+            # Exact products on the tensor cores, summed in fp32: ten times quicker than fp32 arithmetic.
+            part.add_(torch.mm(up, down, out_dtype=torch.float32), alpha=addition.scale)
+        else:
+            part.addmm_(up.float(), down.float(), alpha=addition.scale)
     else:
         part.add_(addition.diff.view(rows, -1)[which], alpha=addition.scale)
 

@@ -6,7 +6,7 @@ Nothing here changes what is computed: only where it is computed from, and in ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scenes.footage import Size
@@ -22,7 +22,7 @@ Source = Literal["ram", "disk"]
 ACTIVATION_PER_TOKEN_AND_WIDTH = 13.5
 """Of one forward, for each token and each unit of the model's width."""
 VAE_ITEM = {"fp32": 4, "bf16": 2}
-VAE_FACTOR = {"fp32": 1.15, "bf16": 1.3}
+VAE_FACTOR = {"fp32": 1.03, "bf16": 1.13}
 """Bytes at the VAE's fullest moment, of those that its elements come to: workspaces, and in bf16 its norms' fp32."""
 VAE_BYTES = {"fp32": 508_000_000, "bf16": 254_000_000}
 WORKSPACE = 700_000_000
@@ -96,6 +96,7 @@ class MemoryPlan:
     denoise: int
     decode: int
     ram: int
+    gpu: bool = True
 
     @property
     def vram(self) -> int:
@@ -110,6 +111,8 @@ class MemoryPlan:
         else:
             where = ", ".join(f"{name} {place}" for name, place in zip(names, places, strict=True))
         strips = "VAE whole" if self.strips == 1 else f"VAE in {self.strips} strips"
+        if not self.gpu:
+            return f"on the CPU, {where}; {strips}; peak: {self.ram / GIB:.1f} GiB of RAM"
         return (
             f"{where}; {strips}; peaks: {self.vram / GIB:.1f} GiB of GPU memory "
             f"(denoise {self.denoise / GIB:.1f}, decode {self.decode / GIB:.1f}), {self.ram / GIB:.1f} GiB of RAM"
@@ -124,13 +127,16 @@ def _where(placement: Placement, held: int) -> str:
     return f"read ahead from disk ({held} blocks in RAM)" if held else "read ahead from disk"
 
 
-def plan_memory(needs: Needs, vram: int | None, ram: int | None) -> MemoryPlan:
-    """The widest plan within these bytes; None: without a limit.
+def plan_memory(needs: Needs, vram: int | None, ram: int | None, gpu: bool = True) -> MemoryPlan:
+    """The widest plan within these bytes; None: without a limit. On a CPU all of it is RAM.
 
     Raises:
         MachineLacks: not even the leanest fits; the message says what would.
     """
     least: MemoryPlan | None = None
+    if not gpu:
+        plan = _plan(needs, False, 1, ram)
+        return replace(plan, ram=plan.ram + plan.vram, gpu=False)
     for resident in (True, False):
         for strips in (1, 2, 4, MOST_STRIPS):
             plan = _plan(needs, resident, strips, ram)

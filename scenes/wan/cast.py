@@ -22,7 +22,7 @@ from scenes.wan.checkpoint import read_checkpoint
 from scenes.wan.experts import Expert
 from scenes.wan.loras import Lora as LoraWeights
 from scenes.wan.loras import load_lora
-from scenes.wan.needs import needs_of
+from scenes.wan.needs import free_ram, needs_of
 from scenes.wan.recipes import Recipe, Step
 from scenes.wan.renderer import Wan, wan_of
 from scenes.wan.vae import load_vae
@@ -47,17 +47,11 @@ def planned(shots: Sequence[Shot], machine: Machine) -> tuple[MemoryPlan, Needs]
     needs = needs_of([(shot, wan_of(shot)) for shot in shots])
     device = device_of(machine)
     if device.type != "cuda":
-        return plan_memory(needs, None, machine.ram), needs
+        return plan_memory(needs, None, machine.ram, gpu=False), needs
     free, total = torch.cuda.mem_get_info(device)
     # The cap holds for the whole process: finishing on the same GPU counts too.
     torch.cuda.set_per_process_memory_fraction(min(1.0, (machine.vram or total) / total), device)
     return plan_memory(needs, min(machine.vram or free, free), machine.ram or free_ram()), needs
-
-
-def free_ram() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 @dataclass

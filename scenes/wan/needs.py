@@ -63,3 +63,12 @@ def _lora_bytes(shot: Shot, wan: Wan) -> int:
     """Of the files that one expert runs with at once, the two counted together."""
     paths: set[Path] = {lora.path for lora in (*shot.loras, *wan.recipe.loras)}
     return int(sum(path.stat().st_size for path in paths if path.is_file()) * LORA_OVERHEAD)
+
+
+def free_ram() -> int | None:
+    """Bytes of RAM that can be taken without swapping; None where nothing tells."""
+    try:
+        import psutil
+    except ImportError:  # planning needs none of WAN's packages
+        return None
+    return int(psutil.virtual_memory().available)
