@@ -80,6 +80,10 @@ RUN --mount=type=bind,from=requirements,source=/render.txt,target=/tmp/render.tx
 
 # That user may have no entry and no home, and torch's compiler asks for both.
 ENV HOME=/tmp USER=storyboard
+
+# WAN's compiled blocks and the digests of its weights: a volume too, or each container would make them again.
+ENV XDG_CACHE_HOME=/cache
+RUN install --directory --mode=1777 /cache
 WORKDIR /stories
 
 

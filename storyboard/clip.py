@@ -14,7 +14,6 @@ from typing import Any
 from scenes.footage import Size
 from scenes.picture import PictureError, picture_size
 from scenes.wan.models import I2V_A14B, MODELS, WanModel, model_of, whole_frames
-from storyboard.delivery import out_path
 from storyboard.mistakes import Place
 from storyboard.resolve import resolve
 from storyboard.session import Session
@@ -95,15 +94,6 @@ def clip_story(asked: Asked, store: Path, resize: bool, say: Callable[[str], Non
     if story is None or found:
         raise ClipError("\n".join(dict.fromkeys(_said(place, message) for place, message in found)))
     return story
-
-
-def drop_copy(story: Story, draft: bool) -> None:
-    """Remove the one scene's copy in the story's own out/: the film is all that was asked for."""
-    copy = out_path(story, story.scenes[0].name, draft)
-    copy.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # another clip is under way
-        copy.parent.rmdir()
-        copy.parent.parent.rmdir()
 
 
 def _data(asked: Asked, here: Path, size: str) -> dict[str, Any]:

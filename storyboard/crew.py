@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -35,6 +36,7 @@ class Crew(Protocol):
 
     def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]: ...
     def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
+    def skip(self, scene: str) -> None: ...
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
@@ -81,7 +83,7 @@ class LocalCrew:
         home = None if anew else self._found(CLIPS, key, scene)
         if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
-            self._camera.submit(self._was_shot, scene)
+            self.skip(scene)
             return settled(load_clip(home))
 
         def work() -> Clip:
@@ -90,14 +92,29 @@ class LocalCrew:
             finally:
                 self._was_shot(scene)
 
-        return self._camera.submit(explained, work, SHOOTING)
+        return self._camera.submit(self._tried, "scene.failed", scene, lambda: explained(work, SHOOTING))
+
+    def skip(self, scene: str) -> None:
+        """Not to be shot after all. In turn: the scene before it may be under way still."""
+        self._camera.submit(self._was_shot, scene)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
         if home := self._found(SEGMENTS, key, scene):
             self._events.tell("segment.kept", scene=scene, key=key)
             return settled(load_segment(home))
-        return self._finishing.submit(explained, lambda: self._finish(scene, finish, key), FINISHING)
+        work = partial(self._finish, scene, finish, key)
+        return self._finishing.submit(self._tried, "segment.failed", scene, lambda: explained(work, FINISHING))
+
+    def _tried(self, event: str, scene: str, work: Callable[[], T]) -> T:
+        """The work; that it failed is told at once, as a run that keeps going ends much later."""
+        try:
+            return work()
+        except Stopped:
+            raise
+        except Exception as error:
+            self._events.tell(event, scene=scene, why=str(error))
+            raise
 
     def _was_shot(self, scene: str) -> None:
         """One less to shoot, well or not; after the last the finishing may need the studio's memory."""
@@ -118,17 +135,14 @@ class LocalCrew:
 
     def _shoot(self, scene: str, shot: Shot, key: str, anew: bool) -> Clip:
         self._heed()
-        started = time.monotonic()
         self._events.tell("scene.started", scene=scene, key=key, frames=shot.frames)
-
-        drawn: list[str] = []
+        begun: list[float] = []
 
         def make(into: Path) -> None:
-            drawn.append(scene)
-            if self._studio is None:
-                self._studio = shot.renderer.open(self._expected or (shot,), self._machine)
-            frames = self._studio.render(shot, self._teller("scene.progress", scene))
-            made = {**self._studio.made, "storyboard": version("storyboard")}
+            studio = self._opened(shot)
+            begun.append(time.monotonic())
+            frames = studio.render(shot, self._teller("scene.progress", scene))
+            made = {**studio.made, "storyboard": version("storyboard")}
             write_clip(frames, into, shot.renderer.fps, shot.frames, made)
 
         def kept() -> Path:
@@ -141,13 +155,20 @@ class LocalCrew:
         with self._store.damage_set_aside():
             clip = load_clip(kept())
         self._store.copy_still(clip.last)
-        seconds = round(time.monotonic() - started, 3)
-        if drawn:
+        if begun:
             self.made.add(scene)
-            self._events.tell("scene.done", scene=scene, key=key, seconds=seconds)
+            self._events.tell("scene.done", scene=scene, key=key, seconds=round(time.monotonic() - begun[0], 3))
         else:  # another run made it while this one waited
             self._events.tell("scene.kept", scene=scene, key=key)
         return clip
+
+    def _opened(self, shot: Shot) -> Studio:
+        """The studio, opened now if this is the first to be drawn."""
+        if self._studio is None:
+            started = time.monotonic()
+            self._studio = shot.renderer.open(self._expected or (shot,), self._machine)
+            self._events.tell("studio.opened", seconds=round(time.monotonic() - started, 3))
+        return self._studio
 
     def _finish(self, scene: str, finish: Finish, key: str) -> Segment:
         self._heed()

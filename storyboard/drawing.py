@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,16 @@ from scenes.shot import Lora
 from scenes.wan.families import LoraFamily, family_of
 from scenes.wan.models import RECIPES
 from scenes.wan.named import NamedRecipe, find_loras, named_recipe
-from scenes.wan.recipes import Recipe, RecipeError, divided, nag_for, recipe
+from scenes.wan.recipes import Nag, Recipe, RecipeError, divided, nag_for, recipe
 from scenes.wan.renderer import Wan
 from scenes.wan.weights import Located, Weights
 from storyboard.memory import Memory
 from storyboard.model_files import ModelFiles, missing_lora
 from storyboard.sampling import spec_of
 from storyboard.story import LoraUse, Sampling, Scene, Story, Tuned
+
+NOISE = re.compile(r"(high|low)[-_. ]?noise", re.IGNORECASE)
+"""In a LoRA's name: the expert it was made for. Plain "high" and "low" may be of other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Draughtsman:
             self._note_second_acceleration(loras)
         if scene.negative_prompt and not sampled.negative_acts:
             self._notes.append(self._no_effect())
+        if sampled.end > 0:
+            self._notes.append(f"the sigmas of {scene.recipe} end at {sampled.end:g}, not 0: noise is left in the clip")
         renderer = Wan(story.fps, story.model.name, self._weights, sampled, story.precision, story.vae)
         negative = scene.negative_prompt if scene.negative_prompt and sampled.negative_acts else None
         return Drawing(renderer, negative, loras, tuple(self._notes))
@@ -74,11 +80,15 @@ class Draughtsman:
         own: Sampling | None = dict(self._story.recipes).get(scene.recipe)
         if own is not None:
             loras = tuple(lora for use in own.loras for lora in self._loras(use))
-            return recipe(spec_of(own), loras, model, nag_for(own.nag, False, scene.negative_prompt))
+            found = recipe(spec_of(own), loras, model, nag_for(own.nag, False, scene.negative_prompt))
+            self._note_idle_nag(own.nag, found)
+            return found
         named = named_recipe(scene.recipe, model)
         tuned = dict(self._story.tuned).get(scene.recipe, Tuned())
         nag = nag_for(tuned.nag, named.nag, scene.negative_prompt)
-        return recipe(named.spec, self._its_loras(named, tuned), model, nag)
+        found = recipe(named.spec, self._its_loras(named, tuned), model, nag)
+        self._note_idle_nag(tuned.nag, found)
+        return found
 
     def _its_loras(self, named: NamedRecipe, tuned: Tuned) -> tuple[Lora, ...]:
         """The acceleration LoRA of a recipe of ours: as the story names it, else as the weights folders hold it."""
@@ -99,7 +109,7 @@ class Draughtsman:
         if found.warning is not None:
             self._notes.append(found.warning)
         high, low = (self._files.lora_at(there[name], self._scene.name) for name in (found.high, found.low))
-        return divided(high, low, named.strengths)
+        return self._checked(divided(high, low, named.strengths))
 
     def _made_for(self, named: NamedRecipe, family: LoraFamily, use: LoraUse) -> tuple[Lora, ...]:
         for name in dict.fromkeys(filter(None, (use.high_file, use.low_file))):
@@ -113,20 +123,33 @@ class Draughtsman:
 
     def _loras(self, use: LoraUse) -> tuple[Lora, ...]:
         """A LoRA's one file for both experts, or one for each; at strength 0 it is not there."""
-        low = use.low if self._story.model.experts > 1 else 0.0
+        high, low = use.high, use.low if self._story.model.experts > 1 else 0.0
+        self._note_other_expert(use, high, low)
         if use.high_file == use.low_file:
-            if not (use.high or low):
-                return ()
-            file = self._files.lora(use.high_file, self._scene.name)
-            return (Lora(file.digest, use.high, low, file.path),)
-        found: list[Lora] = []
-        if use.high_file and use.high:
-            file = self._files.lora(use.high_file, self._scene.name)
-            found.append(Lora(file.digest, use.high, 0.0, file.path))
-        if use.low_file and low:
-            file = self._files.lora(use.low_file, self._scene.name)
-            found.append(Lora(file.digest, 0.0, low, file.path))
-        return tuple(found)
+            strengths = [(use.high_file, high, low)] if high or low else []
+        else:
+            each = ((use.high_file, high, 0.0), (use.low_file, 0.0, low))
+            strengths = [(name, high, low) for name, high, low in each if name and (high or low)]
+        files = [(self._files.lora(name, self._scene.name), high, low) for name, high, low in strengths]
+        return self._checked(tuple(Lora(file.digest, high, low, file.path) for file, high, low in files))
+
+    def _checked(self, loras: tuple[Lora, ...]) -> tuple[Lora, ...]:
+        for lora in loras:
+            self._files.check(lora, self._scene.name)
+        return loras
+
+    def _note_other_expert(self, use: LoraUse, high: float, low: float) -> None:
+        for side, other, name, strength in (("high", "low", use.high_file, high), ("low", "high", use.low_file, low)):
+            said = NOISE.search(Path(name).name)
+            if self._story.model.experts > 1 and strength and said is not None and said[1].lower() == other:
+                self._notes.append(
+                    f"{Path(name).name} is for the {other}-noise expert by its name and works on the {side}-noise one: "
+                    f"write {other}_file for it, or {side} = 0"
+                )
+
+    def _note_idle_nag(self, asked: bool | Nag | None, sampled: Recipe) -> None:
+        if asked and self._scene.negative_prompt and all(step.cfg != 1 for step in sampled.steps):
+            self._notes.append(f"nag has no effect in {self._scene.recipe}: no step of it is at cfg 1")
 
     def _note_second_acceleration(self, loras: Sequence[Lora]) -> None:
         for name in dict.fromkeys(lora.path.name for lora in loras if family_of(lora.path.name) is not None):

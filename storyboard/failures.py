@@ -47,12 +47,14 @@ def failure(error: Exception) -> int:
     from scenes.wan.checkpoint import CheckpointError
     from storyboard.export import NotRendered
     from storyboard.film import SceneFailed
-    from storyboard.settings import SettingsError
+    from storyboard.settings import FlagError, SettingsError
 
     cause = error.__cause__ if isinstance(error, SceneFailed) else error
     match cause:
         case Stopped():
             code = INTERRUPTED
+        case FlagError():
+            code = USAGE
         case MachineLacks() | Lacking() | EncoderMissing() | SettingsError() | CheckpointError():
             code = MACHINE
         case PictureError():

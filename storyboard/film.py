@@ -19,7 +19,8 @@ from scenes.picture import PictureError
 from scenes.shot import Shot
 from storyboard.crew import Crew
 from storyboard.gear import Gear
-from storyboard.story import After, Opening, Scene, Story, needs
+from storyboard.order import closure, needs
+from storyboard.story import After, Opening, Scene, Story
 from storyboard.wording import model_prompt
 
 Noted = Callable[[str, Shot, Clip], None]
@@ -63,28 +64,6 @@ class Reel:
         return tuple(s for s in there if s is not None) if all(there) else None
 
 
-def closure(story: Story, names: frozenset[str]) -> frozenset[str]:
-    """These scenes and all they need."""
-    graph = needs({scene.name: scene for scene in story.scenes})
-    found: set[str] = set()
-    ahead = list(names)
-    while ahead:
-        name = ahead.pop()
-        if name not in found:
-            found.add(name)
-            ahead += graph[name]
-    return frozenset(found)
-
-
-def followers(story: Story, name: str) -> frozenset[str]:
-    """This scene and all that cannot be drawn before it."""
-    graph = needs({scene.name: scene for scene in story.scenes})
-    found = {name}
-    while more := {other for other, wanted in graph.items() if wanted & found} - found:
-        found |= more
-    return frozenset(found)
-
-
 def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
     """Walk the graph: shoot scenes as what they need is there, finish each clip while the next is shot.
 
@@ -106,9 +85,10 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
                 name = ready.pop(0)
                 if graph[name] & (walk.reel.unshot | walk.reel.skipped):
                     walk.reel.skipped.add(name)
-                    order.done(name)
-                elif not walk.shoot(name):
-                    order.done(name)
+                elif walk.shoot(name):
+                    continue
+                crew.skip(name)
+                order.done(name)
             if walk.under_way:
                 order.done(*walk.collect())
     except SceneFailed:

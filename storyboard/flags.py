@@ -14,7 +14,9 @@ StoreFolder = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", help="kept work (default .storyboard beside the story)")
 ]
 Draft = Annotated[bool, typer.Option("--draft", help="draw with the animatic: no GPU, no weights")]
+DraftWork = Annotated[bool, typer.Option("--draft", help="the draft's (default: the mode last rendered)")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on stdout")]
+AsEvents = Annotated[bool, typer.Option("--json", help="events as JSON lines, on stdout")]
 FilmFile = Annotated[Path | None, typer.Option("--film", metavar="PATH", help="the film's file, NAME.mp4")]
 SceneNames = Annotated[
     list[str] | None, typer.Option("--scene", metavar="NAME", help="only this scene and what it needs (repeatable)")

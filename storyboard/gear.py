@@ -143,7 +143,7 @@ def _interpolate(finishing: Finishing, draft: bool, stand_ins: list[StandIn], la
             stand_ins.append(StandIn(finishing.interpolator, "flow", "RIFE's weights are not here"))
         else:
             lacks.append(
-                f"{finishing.interpolator}: this version has no RIFE yet; "
-                'write interpolate = { model = "flow" } in [finish], or add --draft'
+                f"{finishing.interpolator}: this version has no RIFE yet: take flow, in a story by "
+                'interpolate = { model = "flow" } in [finish], for a clip by --interpolate flow; or add --draft'
             )
     return Interpolate(Flow(), finishing.factor)

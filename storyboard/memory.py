@@ -32,8 +32,9 @@ class Memory:
         known = self.recall(path)
         if known is not None:
             return known
+        stamp = self._stamp(path)  # of before: a file that changes while it is read is read again next time
         found = file_digest(path)
-        self.note(path, found)
+        self._note(path, found, stamp)
         return found
 
     def told_digest(self, path: Path, say: Callable[[str], None]) -> str:
@@ -57,8 +58,11 @@ class Memory:
         return str(entry[2]) if entry is not None and entry[:2] == self._stamp(path) else None
 
     def note(self, path: Path, value: str, how: str = "") -> None:
+        self._note(path, value, self._stamp(path), how)
+
+    def _note(self, path: Path, value: str, stamp: list[str | int], how: str = "") -> None:
         with self._lock:
-            self._load()[self._name(path, how)] = [*self._stamp(path), value]
+            self._load()[self._name(path, how)] = [*stamp, value]
             self._changed = True
 
     def _name(self, path: Path, how: str) -> str:
@@ -76,20 +80,21 @@ class Memory:
 
     def _read(self) -> dict[str, list[str | int]]:
         try:
-            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+            found: dict[str, list[str | int]] = dict(json.loads(self._path.read_text(encoding="utf-8")))
+            return {name: list(entry) for name, entry in found.items() if len(entry) == 3}
         except (OSError, ValueError, TypeError):
             return {}
 
     def save(self) -> None:
         """Write down what is new, beside what other runs wrote."""
-        with self._lock:
+        # Losing it costs time only: a full disk or a closed folder must not hide what a run has to say.
+        with self._lock, contextlib.suppress(OSError):
             if not self._changed or self._seen is None or not self._path.parent.is_dir():
                 return
             newest = dict(list({**self._read(), **self._seen}.items())[-LIMIT:])
-            # Losing it costs time only: a full disk must not hide what a run has to say.
-            with contextlib.suppress(OSError), published(self._path) as aside:
+            with published(self._path) as aside:
                 aside.write_text(json.dumps(newest), encoding="utf-8")
-                self._changed = False
+            self._changed = False
 
 
 def weights_memory() -> Memory:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from scenes.shot import MachineLacks
-from scenes.wan.checkpoint import CheckpointError
-from scenes.wan.recipes import LoraFile
+from scenes.shot import Lora, MachineLacks
+from scenes.wan.checkpoint import CheckpointError, read_checkpoint
+from scenes.wan.identify import ExpertShape, expert_shape
+from scenes.wan.loras import load_lora
+from scenes.wan.recipes import Expert, LoraFile
 from scenes.wan.weights import (
     Located,
     WeightFile,
@@ -30,6 +32,7 @@ class ModelFiles:
         self._story, self._folders, self._memory, self._say = story, folders, memory, say
         self._lacks: dict[str, list[str]] = {}
         self._loras: dict[str, LoraFile | str] = {}
+        self._misfits: dict[tuple[str, Expert], str | None] = {}
         self.located: Located | None = None
 
     def weights(self) -> Weights:
@@ -39,7 +42,7 @@ class ModelFiles:
             self.located = find_weights(named, story.model, story.folder, self._folders)
             return hashed(self.located, self._digest)
         except (MachineLacks, CheckpointError, OSError) as error:
-            self.lack(str(error))
+            self.lack(_said(error))
             self.located = None
 
             def unmade(part: str) -> WeightFile:
@@ -55,10 +58,42 @@ class ModelFiles:
 
     def lora(self, name: str, scene: str) -> LoraFile:
         """A LoRA that a story names, beside it or in a loras folder."""
-        return self._known(name, scene, lambda: find_lora(name, self._story.folder, self._folders))
+
+        def find() -> Path:
+            path = find_lora(name, self._story.folder, self._folders)
+            if path.is_dir():
+                raise CheckpointError(f"{path} is a folder: name the LoRA's file in it")
+            return path
+
+        return self._known(name, scene, find)
 
     def lora_at(self, path: Path, scene: str) -> LoraFile:
         return self._known(str(path), scene, lambda: path)
+
+    def check(self, lora: Lora, scene: str) -> None:
+        """Notes as lacking a LoRA that would not load into the experts it is for: not after hours, at its scene."""
+        sides: tuple[tuple[Expert, float], ...] = (("high", lora.high), ("low", lora.low))
+        for side, strength in sides:
+            misfit = self._misfit(lora, side) if strength else None
+            if misfit is not None:
+                self.lack(misfit, scene)
+
+    def _misfit(self, lora: Lora, side: Expert) -> str | None:
+        if self._shape is None or lora.digest.startswith(UNMADE):
+            return None
+        key = (lora.digest, side)
+        if key not in self._misfits:
+            try:
+                load_lora(lora.path, self._shape, side)
+                self._misfits[key] = None
+            except (CheckpointError, OSError) as error:
+                self._misfits[key] = _said(error)
+        return self._misfits[key]
+
+    @cached_property
+    def _shape(self) -> ExpertShape | None:
+        """Of the experts; None where they are not here."""
+        return expert_shape(read_checkpoint(self.located.high)) if self.located is not None else None
 
     def _known(self, name: str, scene: str, find: Callable[[], Path]) -> LoraFile:
         """Looked for once, whichever scenes ask."""
@@ -67,7 +102,7 @@ class ModelFiles:
                 path = find()
                 self._loras[name] = LoraFile(self._digest(path), path)
             except (MachineLacks, CheckpointError, OSError) as error:
-                self._loras[name] = str(error)
+                self._loras[name] = _said(error)
         found = self._loras[name]
         if isinstance(found, LoraFile):
             return found
@@ -83,15 +118,21 @@ class ModelFiles:
             scenes.append(scene)
 
     def lacks(self) -> tuple[str, ...]:
-        return tuple(f"{_who(scenes)}{what}" for what, scenes in self._lacks.items())
+        return tuple(f"{who(scenes)}{what}" for what, scenes in self._lacks.items())
 
 
 def missing_lora(name: str) -> LoraFile:
     return LoraFile(UNMADE + name, Path(name))
 
 
-def _who(scenes: Sequence[str]) -> str:
-    """The scenes that lack it, as a beginning of the sentence; three names at the most."""
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be read ({error.strerror})"
+    return str(error)
+
+
+def who(scenes: Sequence[str]) -> str:
+    """The scenes it is said of, as a beginning of the sentence; three names at the most."""
     if not scenes:
         return ""
     named = [f'"{name}"' for name in scenes[:3]]

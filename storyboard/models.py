@@ -150,7 +150,8 @@ def _recipes(folders: Sequence[Path]) -> Iterator[ServedRecipe]:
         except RecipeError as error:
             yield ServedRecipe(recipe.name, (), None, str(error), pull)
             continue
-        files = dict.fromkeys((found.high, found.low)) if found else ()
+        used = zip((found.high, found.low), recipe.strengths, strict=True) if found else ()
+        files = dict.fromkeys(name for name, strength in used if strength)
         yield ServedRecipe(
             recipe.name, tuple(str(there[name]) for name in files), found.warning if found else None, None, pull
         )

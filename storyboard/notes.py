@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from scenes.camera import named_move
 from scenes.shot import MachineLacks, Shot
@@ -10,6 +10,7 @@ from scenes.wan.checkpoint import CheckpointError, read_checkpoint
 from scenes.wan.tokenizer import LENGTH, token_counts
 from scenes.wan.weights import Located
 from storyboard.gear import Gear
+from storyboard.model_files import who
 from storyboard.story import LoraUse, Scene, Story
 
 LATIN = 0x24F  # the last of Unicode's Latin Extended-B
@@ -29,6 +30,20 @@ def scene_notes(scene: Scene, gear: Gear) -> tuple[str, ...]:
         notes.append("long clips tend to return to their first pose: chain two scenes instead")
     drawing = gear.drawing(scene)
     return (*notes, *(_draft_notes(scene) if drawing is None else (*drawing.notes, *_caption_note(scene))))
+
+
+def render_notes(story: Story, gear: Gear, shots: Mapping[str, Shot], names: Collection[str]) -> list[str]:
+    """What comes out otherwise than asked for in the scenes to be rendered, each once; none of a draft."""
+    if gear.drawings is None:
+        return []
+    said: dict[str, list[str]] = {}
+    long = long_prompts({name: shot for name, shot in shots.items() if name in names}, gear.drawings.located)
+    for scene in story.scenes:
+        if scene.name in names:
+            notes = gear.drawings.scenes[scene.name].notes
+            for note in (*notes, *([long[scene.name]] if scene.name in long else [])):
+                said.setdefault(note, []).append(scene.name)
+    return [f"{who(scenes)}{note}" for note, scenes in said.items()]
 
 
 def _draft_notes(scene: Scene) -> list[str]:

@@ -14,10 +14,12 @@ from scenes.shot import Machine, MachineLacks, Shot, unheard
 from storyboard.crew import LocalCrew, explained
 from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
-from storyboard.film import Reel, SceneFailed, Wanted, closure, film
+from storyboard.film import Reel, SceneFailed, Wanted, film
 from storyboard.gear import Gear, gear_for
 from storyboard.identity import digest
 from storyboard.manifest import REAL, Manifest, mode_of
+from storyboard.notes import render_notes
+from storyboard.order import closure
 from storyboard.rehearsal import Rehearsal
 from storyboard.room import existing, free_bytes, gigabytes
 from storyboard.store import Store
@@ -30,14 +32,16 @@ SEGMENT_BYTES_PER_PIXEL = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept. From `device`
-    on, facts of the machine: `weights` are folders, `vram` and `ram` bytes."""
+    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept; `deliver`:
+    each scene goes to out/ too. From `device` on, facts of the machine: `weights` are folders, `vram` and `ram` bytes.
+    """
 
     draft: bool
     scenes: frozenset[str] | None = None
     anew: frozenset[str] = frozenset()
     keep_going: bool = False
     film: Path | None = None
+    deliver: bool = True
     device: str | None = None
     weights: tuple[Path, ...] = ()
     vram: int | None = None
@@ -162,6 +166,8 @@ class Run:
         self._events.tell(
             "run.started", story=str(self._story.path), mode=self._mode, **work, stand_ins=stand_ins or None
         )
+        for text in render_notes(self._story, self._rehearsed.gear, crew.shots, crew.missing_clips):
+            self._events.tell("note", text=text)
 
     def walk(self) -> Reel:
         rehearsal, options = self._rehearsed.crew, self._options
@@ -187,7 +193,8 @@ class Run:
     def _on_segment(self, scene: str, finish: Finish, segment: Segment) -> None:
         self._finishes[scene] = finish
         self._manifest.note(self._mode, scene=scene, keys={"segment": digest(finish)})
-        explained(lambda: deliver(segment.path, out_path(self._story, scene, self._options.draft)))
+        if self._options.deliver:
+            explained(lambda: deliver(segment.path, out_path(self._story, scene, self._options.draft)))
 
     def set_unlike_aside(self, reel: Reel) -> bool:
         """Segments that another version of the encoder made do not join with new ones: whether there were any."""
@@ -228,7 +235,8 @@ def _check(rehearsed: Rehearsed, store: Store) -> None:
     for name, error in rehearsed.reel.failed.items():
         if not options.keep_going:
             raise SceneFailed(name, error)
-    for target in (out_path(story, "scene", options.draft), options.film or story.film, store.root / "clips"):
+    scenes = [out_path(story, "scene", options.draft)] if options.deliver else []
+    for target in (*scenes, options.film or story.film, store.root / "clips"):
         folder = existing(target.parent)
         if not os.access(folder, os.W_OK):
             raise MachineLacks(f"{folder} cannot be written to, and {target.parent.name}/ belongs in it")

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+LOADED = 1.0
+"""Seconds from which on it is told that something was loaded; drafts load nothing."""
+
+
 class Display(Protocol):
     def __call__(self, event: Event) -> None: ...
     def __enter__(self) -> Self: ...
@@ -34,8 +38,12 @@ def sentence(event: Event) -> str | None:
     match event["event"]:
         case "run.started":
             return "\n".join([_work(event), *(f"draft: {said}" for said in event.get("stand_ins", []))])
+        case "studio.opened" if event["seconds"] >= LOADED:
+            return f"loaded in {event['seconds']:.1f} s"
         case "scene.done":
             return f"{scene}: rendered in {event['seconds']:.1f} s"
+        case "scene.failed" | "segment.failed":
+            return f"{scene}: failed"
         case "segment.done":
             return f"{scene}: finished in {event['seconds']:.1f} s"
         case "damaged":
@@ -111,7 +119,7 @@ class Bars:
         self._done[name] = event["done"] if what == "progress" else 1.0
         if name in self._tasks:
             self._progress.update(self._tasks[name], completed=self._done[name])
-            if what in ("done", "kept"):
+            if what in ("done", "kept", "failed"):
                 self._progress.remove_task(self._tasks.pop(name))
         if self._film is not None:
             done = sum(part for name, part in self._done.items() if name in self._work)

@@ -38,6 +38,8 @@ def reasons(old: Json, new: Json, scene: Scene) -> list[str]:
                 found.append(f"{name} {_short(was)} -> {_short(now)}")
             case ("renderer",):
                 found.append("renderer changed")
+            case ("loras", *_) if _absent(now):
+                found.append("a LoRA it is to be made with is not here")
             case (key, *_) if key in SHOT:
                 found.append(SHOT[key])
             case _:
@@ -48,11 +50,22 @@ def reasons(old: Json, new: Json, scene: Scene) -> list[str]:
 def _weights(changed: Sequence[Change]) -> str:
     """Which of the model's files are others now, or gone."""
     parts = [path[2].replace("_", " ") for path, _, _ in changed if len(path) > 2]
-    gone = any(isinstance(now, str) and now.startswith(UNMADE) for _, _, now in changed)
+    gone = any(_absent(now) for _, _, now in changed)
     return "the weights it was made with are not here" if gone else f"weights changed{_listed(parts)}"
 
 
+def _absent(value: Json) -> bool:
+    """Whether it names a file that is not here."""
+    if isinstance(value, dict):
+        return any(map(_absent, value.values()))
+    if isinstance(value, list):
+        return any(map(_absent, value))
+    return isinstance(value, str) and value.startswith(UNMADE)
+
+
 def _recipe(changed: Sequence[Change]) -> str:
+    if any(_absent(now) for _, _, now in changed):
+        return "the LoRA of its recipe is not here"
     words = [word for change in changed for word in _recipe_words(*change)]
     return f"recipe changed{_listed([word for word in words if word != STRENGTHS or LORA not in words])}"
 

@@ -70,6 +70,9 @@ class Rehearsal:
             return None
         return home
 
+    def skip(self, scene: str) -> None:
+        """Nothing is loaded for it."""
+
     def stop(self) -> None:
         """Nothing is under way."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from scenes.shot import MachineLacks
 from storyboard.edit import write_seed
 from storyboard.events import Events
-from storyboard.film import followers
+from storyboard.order import followers
 from storyboard.story import Story
 
 

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from scenes.picture import Colour, parse_colour
 from scenes.wan.models import I2V_A14B, WanModel, model_of, whole_frames
 from storyboard.complaints import complaints, mended, places_of
 from storyboard.finishing import film_file, finishing, parse_size
+from storyboard.links import check_links
 from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.presets import NEGATIVES, POSITIVES
 from storyboard.reading import Reading, why
 from storyboard.sampling import check_lora_files, check_recipes, loras_used, recipes_of, usual_recipe
 from storyboard.schema import Look, LoraTable, SceneTable, StoryTable
-from storyboard.story import After, Opening, Scene, Story, ring
+from storyboard.story import After, Opening, Scene, Story
 from storyboard.wording import joined
 
 CLIP_SIDE_LIMIT = 4096
@@ -38,7 +38,7 @@ def resolve(
     reading = Reading(path.parent, confined, found, unsure, decode)
     model = _model(table.look, reading)
     scenes = _scenes(table, model, reading)
-    _check_graph(scenes, reading)
+    check_links(scenes, reading)
     size = _size(table.look.size, table, model, reading)
     film = film_file(table, path, reading)
     recipes, tuned = recipes_of(table, model, reading)
@@ -200,47 +200,6 @@ def _ending(table: SceneTable, place: Place, model: WanModel, reading: Reading) 
     if table.end_image is not None:
         return reading.picture((*place, "end_image"), table.end_image)
     return None
-
-
-def _check_graph(scenes: list[Scene], reading: Reading) -> None:
-    named = {scene.name: scene for scene in scenes}
-    wrong = [place for place in reading.unsure if place[0] == "scene"]
-    known = not wrong and len(named) == len(scenes)  # else a ring may come of another mistake
-    renamed = any(len(place) == 2 or place[2] == "name" for place in wrong)
-    for index, scene in enumerate(scenes):
-        for key, link in (("after", scene.opens_on), ("end_on", scene.ends_on)):
-            if not isinstance(link, After | Opening) or not link.scene or link.scene in named:
-                continue
-            known = False
-            if not renamed:
-                hint = did_you_mean(link.scene, named)
-                reading.complain(("scene", index, key), f"there is no scene {written(link.scene)}{hint}")
-    circle = ring(named) if known else []
-    if circle:
-        _complain_of_ring(circle, named, [scene.name for scene in scenes], reading)
-
-
-def _complain_of_ring(circle: list[str], named: Mapping[str, Scene], order: list[str], reading: Reading) -> None:
-    """At the first scene of the ring in play order, with the words that bind each to the next."""
-    first = min(circle[:-1], key=order.index)
-    start = circle.index(first)
-    round_ = [*circle[start:-1], *circle[: start + 1]]
-    links: list[str] = []
-    for name, following in pairwise(round_):
-        after = named[name].opens_on == After(following)
-        links.append(f'"{name}" opens after "{following}"' if after else _joining(named[name], following))
-    key = "after" if named[first].opens_on == After(round_[1]) else "end_on"
-    what, remedy = (
-        ("waits for itself", "name another scene")
-        if len(round_) == 2
-        else ("scenes wait for each other in a ring", "name another scene in one of them")
-    )
-    reading.complain(("scene", order.index(first), key), f"{what} ({', '.join(links)}): {remedy}")
-
-
-def _joining(scene: Scene, source: str) -> str:
-    other = scene.ends_on.scene if isinstance(scene.ends_on, Opening) else ""
-    return f'"{scene.name}" ends on the opening of "{other}", which opens after "{source}"'
 
 
 def _size(text: str, table: StoryTable, model: WanModel, reading: Reading) -> Size | None:

@@ -113,7 +113,19 @@ def _tuned(name: str, table: RecipeTable, model: WanModel, reading: Reading) -> 
     elif len(table.loras) > 1:
         reading.complain((*place, "loras"), f"{name} has one LoRA: name others in [look] or in a scene")
     used = loras_used(table.loras, (*place, "loras"), model, reading)
+    if table.loras and ours.family is not None:
+        _check_both_experts(table.loras[0], ours, (*place, "loras", 0), reading)
     return Tuned(tuple(_at_its_strength(u, t, ours) for u, t in zip(used, table.loras, strict=True)), _nag(table.nag))
+
+
+def _check_both_experts(table: LoraTable, ours: NamedRecipe, place: Place, reading: Reading) -> None:
+    """Few steps without their LoRA on one expert come out as noise: that is written, not forgotten."""
+    if table.file is not None or not (table.high_file or table.low_file):
+        return
+    for side, strength in zip(("high", "low"), ours.strengths, strict=True):
+        if strength and getattr(table, f"{side}_file") is None and side not in table.model_fields_set:
+            what = f"{ours.name} needs its LoRA on the {side}-noise expert too: add {side}_file, or write {side} = 0"
+            reading.complain(place, what)
 
 
 def _at_its_strength(use: LoraUse, table: LoraTable, ours: NamedRecipe) -> LoraUse:

@@ -30,8 +30,9 @@ def served_by(located: Located) -> Iterator[str]:
     """The model's parts: what each is called, its file's name, and its format."""
     for part in fields(located):
         path: Path | None = getattr(located, part.name)
+        called = "expert" if part.name == "high" and located.low is None else part.name.replace("_", " ")
         if path is not None:
-            yield f"{part.name.replace('_', ' ')}: {_name(path)}{_format(path)}"
+            yield f"{called}: {_name(path)}{_format(path)}"
 
 
 def _name(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from storyboard.manifest import DRAFT, REAL, Manifest
 from storyboard.mistakes import did_you_mean
 from storyboard.production import Options, Rehearsed, rehearse
 from storyboard.progress import display
+from storyboard.room import existing
 from storyboard.settings import Settings, SettingsError, settings
+from storyboard.stopping import stoppable
 from storyboard.store import Store
 from storyboard.story import Story, read_story
 
@@ -77,9 +79,10 @@ class Session:
     @contextlib.contextmanager
     def run(self, as_json: bool = False) -> Generator[Events]:
         """A run in the store: its events written down and shown."""
-        # `docker stop` and job schedulers end a run by SIGTERM: stop as cleanly as for Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with self.store.in_use(), display(as_json) as show:
+        near = existing(self.store.root)
+        if not os.access(near, os.W_OK):
+            raise SettingsError(f"{near} cannot be written to: --store names another folder for kept work")
+        with self.store.in_use(), display(as_json) as show, stoppable():
             events = Events(self.store.root / "runs" / new_run() / "events.jsonl", (show,))
             try:
                 yield events

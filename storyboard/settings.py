@@ -13,10 +13,16 @@ from storyboard.room import parse_bytes
 
 KEYS = ("models", "store", "device", "vram", "ram", "attention", "compile")
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+ATTENTION = ("native", "cudnn", "flash-2", "flash-3", "flash-4", "sage")
+"""The kernels that scenes.wan.attention knows, named here so that a mistake is told without torch."""
 
 
 class SettingsError(Exception):
-    """The user's config file is at fault; the message names it and what to change."""
+    """A variable or the user's config file is at fault; the message names it and what to change."""
+
+
+class FlagError(SettingsError):
+    """A flag is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +66,39 @@ def settings(
         device=device or os.environ.get("STORYBOARD_DEVICE") or _text(file, "device", path),
         vram=_size("vram", vram, file, path),
         ram=_size("ram", ram, file, path),
-        attention=attention or os.environ.get("STORYBOARD_ATTENTION") or _text(file, "attention", path),
+        attention=_attention(attention, file, path),
         compile=_compile(file, path) if compile is None else compile,
     )
 
 
 def _size(name: str, flag: str | None, file: dict[str, object], path: Path) -> int | None:
     """Bytes, from a flag, a variable, or the file: there a bare number is bytes too."""
-    variable = f"STORYBOARD_{name.upper()}"
     known = file.get(name)
     kept = None if known is None else known if isinstance(known, str) else written(known)
-    said = ((f"--{name}", flag), (variable, os.environ.get(variable)), (f"{path}: {name}", kept))
-    where, size = next(((where, size) for where, size in said if size), ("", None))
+    where, size = _said(name, flag, kept, path)
     try:
         return None if size is None else parse_bytes(size)
     except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from None
+        raise _fault(where, flag, str(error)) from None
+
+
+def _attention(flag: str | None, file: dict[str, object], path: Path) -> str | None:
+    where, name = _said("attention", flag, _text(file, "attention", path), path)
+    if name is not None and name not in ATTENTION:
+        hint = did_you_mean(name, ATTENTION) or f" (there are: {', '.join(ATTENTION)})"
+        raise _fault(where, flag, f"there is no kernel {written(name)}{hint}")
+    return name
+
+
+def _said(name: str, flag: str | None, kept: str | None, path: Path) -> tuple[str, str | None]:
+    """Where a setting is said, and as what: by its flag, else its variable, else in the user's file."""
+    variable = f"STORYBOARD_{name.upper()}"
+    said = ((f"--{name}", flag), (variable, os.environ.get(variable)), (f"{path}: {name}", kept))
+    return next(((where, value) for where, value in said if value), ("", None))
+
+
+def _fault(where: str, flag: str | None, why: str) -> SettingsError:
+    return (FlagError if flag else SettingsError)(f"{where}: {why}")
 
 
 def _compile(file: dict[str, object], path: Path) -> bool:

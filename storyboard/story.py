@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -140,31 +139,6 @@ class Story:
         """The scene played just before scene `index`, where that one is chained to it."""
         before = self.scenes[index - 1].name if index else None
         return before if before is not None and self.scenes[index].opens_on == After(before) else None
-
-
-def needs(scenes: Mapping[str, Scene]) -> dict[str, set[str]]:
-    """For each scene, the scenes whose clips must be there before it can be drawn.
-
-    Ending on another's opening picture needs whatever that opening comes from: the scene it opens after.
-    """
-    wanted: dict[str, set[str]] = {name: set() for name in scenes}
-    for name, scene in scenes.items():
-        if isinstance(scene.opens_on, After):
-            wanted[name].add(scene.opens_on.scene)
-        if isinstance(scene.ends_on, Opening) and scene.ends_on.scene in scenes:
-            source = scenes[scene.ends_on.scene].opens_on
-            if isinstance(source, After):
-                wanted[name].add(source.scene)
-    return wanted
-
-
-def ring(scenes: Mapping[str, Scene]) -> list[str]:
-    """Scenes that wait for each other in a ring, first one repeated at the end; empty where there is none."""
-    try:
-        TopologicalSorter(needs(scenes)).prepare()
-    except CycleError as error:
-        return list(reversed(error.args[1]))
-    return []
 
 
 def read_story(path: Path, *, decode: bool = False) -> Story:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from post.encode import MASTER
 from scenes.animatic import Animatic
 from scenes.files import read_facts
 from scenes.shot import MachineLacks
+from storyboard.identity import digest
 from storyboard.manifest import DRAFT, REAL, roots
+from storyboard.production import Rehearsed
 from storyboard.store import CLIPS, SEGMENTS, Store
 
 KEEP_RUNS = 20
@@ -27,8 +31,17 @@ class Swept:
     bytes: int
 
 
-def sweep(store: Store, mode: str, *, dry_run: bool) -> Swept:
+def resolved(rehearsed: Rehearsed) -> frozenset[str]:
+    """Keys of all that a story comes to as it stands, which may be kept from before what it was last rendered as."""
+    crew = rehearsed.crew
+    masters = (replace(finish, encode=MASTER) for finish in crew.finishes.values())
+    return frozenset(map(digest, (*crew.shots.values(), *crew.finishes.values(), *masters)))
+
+
+def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bool) -> Swept:
     """Drop what no story of the store needs, of one mode: drafts and real clips are dropped by their own gc only.
+
+    current: keys that are needed beside those of what stories were last rendered as.
 
     Raises:
         MachineLacks: a render is using the store.
@@ -39,7 +52,7 @@ def sweep(store: Store, mode: str, *, dry_run: bool) -> Swept:
     with store.alone() as alone:
         if not alone:
             raise MachineLacks(f"a render is using {store.root}: try again when it has ended")
-        needed = set(roots(store))
+        needed = {*roots(store), *current}
         homes = {shelf: _homes(store, shelf) for shelf in (CLIPS, SEGMENTS)}
         modes = {_digest(home): _mode(home) for home in homes[CLIPS]}
         clips = [home for home in homes[CLIPS] if home.name not in needed and _mode(home) == mode]

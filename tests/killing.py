@@ -1,10 +1,14 @@
-"""Kills renders at random moments, by forking from one warm process: run by test_killing.py, prints JSON lines.
+"""Kills renders at chosen moments, by forking from one warm process: run by test_killing.py, prints JSON lines.
 
-python -m tests.killing STORY FOLDER FIRST COUNT
+python -m tests.killing STORY FOLDER MOMENTS [OPTION...]
+
+Moments are a JSON list. A number is a random moment, the same for the same number; [event, scene, part] is when that
+part of it is told. Options are those of `render`.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -14,46 +18,58 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from storyboard.cli import app
+from storyboard.events import Events
 from storyboard.progress import display  # warms what a render imports
 from tests.stories import render
 
 CALLS = ("fsync", "rename", "replace")
+Work = Callable[[], None]
 
 
-def main(story: Path, folder: Path, first: int, count: int) -> None:
+def main(story: Path, folder: Path, moments: list[Any], options: list[str]) -> None:
+    draft = "--draft" in options
     display(True)
-    render(story, folder / "warm")
-    for number in range(first, first + count):
+    render(story, folder / "warm")  # a draft: torch's threads would not live through a fork
+    if not draft:
+        importlib.import_module("scenes.wan.studio")
+
+    def work(store: Path, film: Path) -> None:
+        app(["render", str(story), *options, "--store", str(store), "--film", str(film)])
+
+    for number, moment in enumerate(moments):
         store = folder / f"store{number}"
         film = folder / f"film{number}.mp4"
-        chance = random.Random(number)
-        # Half are killed by the clock, half inside the very calls that publish files.
-        if number % 2:
-            killed = _killed_after(story, store, film, chance.uniform(0.0, 0.3))
-        else:
-            killed = _killed_in_a_call(story, store, film, chance.choice(CALLS), chance.randrange(1, 24))
+        killed = _killed(partial(work, store, film), moment)
         finished = sorted(path.name for path in store.glob("clips/??/*"))
-        status = _forked(partial(_render, story, store, film))
-        facts = {"number": number, "killed": killed, "finished": finished, "status": status}
-        facts |= {"rendered": _rendered(store), "film": str(film.with_name(f"{film.stem}.draft.mp4"))}
+        status = _forked(partial(work, store, film))
+        made = film.with_name(f"{film.stem}.draft.mp4") if draft else film
+        facts = {"moment": moment, "killed": killed, "finished": finished, "status": status}
+        facts |= {"rendered": _rendered(store), "store": str(store), "film": str(made)}
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
 
 
-def _render(story: Path, store: Path, film: Path) -> None:
-    app(["render", str(story), "--draft", "--store", str(store), "--film", str(film)])
+def _killed(work: Work, moment: Any) -> bool:
+    if isinstance(moment, list):
+        return _killed_as_told(work, *moment)
+    chance = random.Random(moment)
+    # Half are killed by the clock, half inside the very calls that publish files.
+    if moment % 2:
+        return _killed_after(work, chance.uniform(0.0, 0.3))
+    return _killed_in_a_call(work, chance.choice(CALLS), chance.randrange(1, 24))
 
 
-def _killed_after(story: Path, store: Path, film: Path, seconds: float) -> bool:
-    child = _fork(lambda: _render(story, store, film))
+def _killed_after(work: Work, seconds: float) -> bool:
+    child = _fork(work)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def _killed_in_a_call(story: Path, store: Path, film: Path, name: str, nth: int) -> bool:
+def _killed_in_a_call(work: Work, name: str, nth: int) -> bool:
     """Dies as the nth call of one kind begins, or as it ends."""
 
     def run() -> None:
@@ -69,16 +85,38 @@ def _killed_in_a_call(story: Path, store: Path, film: Path, name: str, nth: int)
             return real(*args, **keys)
 
         setattr(os, name, counted)
-        _render(story, store, film)
+        work()
 
     return _forked(run) == -signal.SIGKILL
 
 
-def _forked(work: Callable[[], None]) -> int:
+def _killed_as_told(work: Work, event: str, scene: str, part: float) -> bool:
+    """Dies as something is told of a scene ("" where it is of none), from a part of it on."""
+
+    def run() -> None:
+        tell, progress = Events.tell, Events.progress
+
+        def telling(events: Events, what: str, **facts: Any) -> None:
+            if (what, facts.get("scene", "")) == (event, scene) and facts.get("done", 1) >= part:
+                os.kill(os.getpid(), signal.SIGKILL)
+            tell(events, what, **facts)
+
+        def progressing(events: Events, what: str, of: str, done: float) -> None:
+            if (what, of) == (event, scene) and done >= part:
+                os.kill(os.getpid(), signal.SIGKILL)
+            progress(events, what, of, done)
+
+        Events.tell, Events.progress = telling, progressing  # type: ignore[method-assign]
+        work()
+
+    return _forked(run) == -signal.SIGKILL
+
+
+def _forked(work: Work) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(_fork(work), 0)[1])
 
 
-def _fork(work: Callable[[], None]) -> int:
+def _fork(work: Work) -> int:
     child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
@@ -103,4 +141,4 @@ def _rendered(store: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4:])

@@ -158,8 +158,9 @@ def test_a_given_seed_replaces_the_scenes_own(story: Path):
         (["render", "{}", "--device", "cpu"], 4, "Looked in no weights folder"),
         (["render", "{}", "--device", "cpu"], 4, "`storyboard models pull wan2.2-i2v-a14b`"),
         (["render", "{}", "--device", "cpu"], 4, "recipe lightning-4 needs the Wan 2.2 I2V 4-step LoRAs"),
-        (["render", "{}", "--vram", "lots"], 4, "--vram: lots is no size"),
-        (["plan", "{}", "--ram", "8"], 4, '--ram: 8 is 8 bytes: name the unit, as in "24GiB"'),
+        (["render", "{}", "--vram", "lots"], 2, "--vram: lots is no size"),
+        (["render", "{}", "--attention", "sagee"], 2, '--attention: there is no kernel "sagee" (did you mean "sage"?)'),
+        (["plan", "{}", "--ram", "8"], 2, '--ram: 8 is 8 bytes: name the unit, as in "24GiB"'),
         (["render", "nowhere.toml"], 3, "there is no such file"),
         (["render"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),
@@ -190,7 +191,7 @@ def test_a_film_without_weights_is_planned(story: Path):
     assert planned["mode"] == "real"
     assert [scene["drawn_by"] for scene in planned["scenes"]] == ["lightning-4 (2+2 steps euler)"] * 3
     assert [scene["state"] for scene in planned["scenes"]] == ["render", "waits", "waits"]
-    assert planned["weights"] == planned["memory"] == []
+    assert (planned["weights"], planned["memory"]) == ([], None)
     assert len(planned["lacks"]) == 2
 
 
@@ -232,6 +233,7 @@ def test_interrupted_cleanly(tmp_path: Path, asked: signal.Signals):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert time.monotonic() - started < 20
+    assert "stopping after the step that is under way; once more leaves at once" in said
     assert "interrupted; what was finished is kept" in said
     assert "Traceback" not in said
     assert list((tmp_path / ".storyboard" / "making").iterdir()) == []

@@ -12,7 +12,9 @@ from typing import Any
 
 import av
 import pytest
+from typer.testing import CliRunner
 
+from storyboard.cli import app
 from storyboard.clip import Asked, ClipError, clip_story
 from storyboard.story import Story, read_story
 from tests.playing import played
@@ -171,6 +173,8 @@ def test_what_is_wrong_is_told_in_the_commands_words(here: Path, keys: dict[str,
         (["-i", "dok.png", "-p", "x", "-o", "x.mov"], 2, "-i: image ="),
         (["-i", "dock.png", "-p", "x", "--seed", "-1"], 2, "0"),
         (["-i", "dock.png", "-p", "x", "--draft", "--store", "dock.png"], 4, "is a file"),
+        (["-i", "dock.png", "-p", "x", "--device", "cpu"], 4, "for a clip by --interpolate flow"),
+        (["-i", "dock.png", "-p", "x", "--vram", "some"], 2, "--vram: some is no size"),
         (["-i", "half.png", "-p", "x", *TINY], 3, "half.png cannot be decoded"),
     ],
 )
@@ -194,16 +198,21 @@ def test_variables_stand_in_for_options(here: Path):
     assert (here / "kept" / "clips").is_dir()
 
 
-def test_a_clip_is_drawn_by_wan(here: Path):
-    """The same path with a model: tiny weights, on the CPU."""
+def test_a_clip_is_drawn_by_wan(here: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same path with a model: tiny weights, on the CPU; in this process, which has loaded torch before."""
+    import torch
+
     from tests.tiny_wan import write_comfy_folder
 
-    write_comfy_folder(here / "models")
-    env = {"STORYBOARD_MODELS": str(here / "models"), "XDG_CACHE_HOME": str(here / "cache"), "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    monkeypatch.setenv("STORYBOARD_MODELS", str(write_comfy_folder(here / "models")))
+    for name in ("XDG_CACHE_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(here / "cache"))
     args = ("-w", "96", "--height", "64", "-l", "5", "--device", "cpu", "--interpolate", "none")
-    ran = run(here, "-i", "dock.png", "-p", "a boat leaves", "-n", "blurry", *args, **env, HF_HOME=str(here / "cache"))
-    assert ran.returncode == 0, ran.stderr
+    ran = CliRunner().invoke(app, ["clip", "-i", "dock.png", "-p", "a boat leaves", "-n", "blurry", *args])
+    assert ran.exit_code == 0, ran.stderr
     clip = Path(ran.stdout.strip())
+    assert [path.name for path in clip.parent.iterdir()] == [clip.name]
     assert re.fullmatch(r"dock-[0-9a-f]{8}\.mp4", clip.name)
     assert played(clip, (96, 64)).shape == (5, 64, 96, 3)
     assert "stand_ins" not in said_by(clip)

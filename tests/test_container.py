@@ -71,10 +71,17 @@ def test_services_build_the_stages_of_their_names():
     assert next(reversed(stages)) == "render"  # what a build without a target makes
 
 
-def test_weights_and_stories_are_volumes():
+def test_weights_stories_and_caches_are_volumes():
     render = compose()["render"]
-    assert [volume.rpartition(":")[2] for volume in render["volumes"]] == ["/models", "/stories"]
+    assert [volume.rpartition(":")[2] for volume in render["volumes"]] == ["/models", "/stories", "/cache"]
     assert render["environment"]["STORYBOARD_MODELS"] == "/models"
+
+
+def test_caches_outlive_the_container():
+    """Compiled blocks and digests of weights, which cost minutes to make."""
+    lines = dockerfile()["environment"]
+    assert Line("ENV", "XDG_CACHE_HOME=/cache") in lines
+    assert Line("RUN", "install --directory --mode=1777 /cache") in lines  # a new volume takes its mode from here
 
 
 def test_driver_brings_vulkan_and_nvenc():

@@ -16,14 +16,13 @@ from gguf import GGMLQuantizationType, quants
 from safetensors.torch import load_file
 
 from scenes.shot import MachineLacks
-from scenes.wan import arrive, dequantise, experts, fp8, names, widen
-from scenes.wan.anatomy import is_linear, parameters, stays_fp32
+from scenes.wan import arrive, dequantise, experts, fp8, tensors, widen
+from scenes.wan.anatomy import ExpertShape, is_linear, parameters, stays_fp32
 from scenes.wan.budget import Placement
 from scenes.wan.checkpoint import CheckpointError, TensorInfo, read_checkpoint
 from scenes.wan.experts import Expert
 from scenes.wan.loras import load_lora
 from scenes.wan.nag import NagProcessor
-from scenes.wan.names import ExpertShape
 from scenes.wan.needs import expert_bytes
 from scenes.wan.recipes import Nag
 from tests import tiny_wan
@@ -103,7 +102,7 @@ def test_an_expert_is_made_of_what_diffusers_makes_it_of():
         assert stays_fp32(name) == any(part in name.split(".") for part in kept), name
     linears = {f"{name}.weight" for name, module in model.blocks[0].named_modules() if type(module) is torch.nn.Linear}
     assert linears == {name for name, _ in model.blocks[0].named_parameters() if is_linear(name)}
-    assert set(names.WIDENED) == {*widen.PLAIN, *dequantise.WIDTHS}
+    assert set(tensors.WIDENED) == {*widen.PLAIN, *dequantise.WIDTHS}
 
 
 @pytest.mark.parametrize("form", [*tiny_wan.FORMS, *GGUF_FORMS])
@@ -198,7 +197,8 @@ def test_bf16_is_computed_as_from_pretrained_computes_it(tmp_path: Path, monkeyp
     kept |= {name: tensor.dtype for name, tensor in expert._model.named_parameters() if "blocks" not in name}
     assert kept == {n: p.dtype for n, p in reference.named_parameters() if not n.startswith("blocks.1.")}
     sizes = expert_bytes(read_checkpoint(tmp_path / "bf16"), 1, None)
-    assert sizes.block * 2 == expert.slots.nbytes
+    slots = [p.numel() * p.element_size() for slot in expert.slots._slots for p in slot.block.parameters()]
+    assert sizes.block * 2 == sum(slots)
     assert sizes.rest == sum(p.numel() * p.element_size() for p in expert._model.parameters())
     assert sizes.raw == sum(part.layout.nbytes for part in expert._parts.blocks)
     expert.close()

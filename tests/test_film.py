@@ -22,9 +22,10 @@ from scenes.animatic import Animatic
 from scenes.files import load_clip, read_span, read_still
 from scenes.footage import Clip, Span, Still
 from scenes.shot import Shot
-from storyboard.film import SceneFailed, closure, followers
+from storyboard.film import SceneFailed
 from storyboard.identity import changes, digest, recipe
 from storyboard.manifest import Manifest
+from storyboard.order import closure, followers
 from storyboard.production import Options, rehearse
 from storyboard.store import CLIPS
 from storyboard.story import After, read_story

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,9 @@ from storyboard.memory import Memory, weights_memory
 from storyboard.model_files import ModelFiles
 from storyboard.progress import sentence
 from storyboard.room import parse_bytes
+from storyboard.settings import ATTENTION
 from storyboard.story import Finishing, Story
+from tests.tiny_wan import lora, write_safetensors
 
 STORY = Story(
     path=Path("story.toml"),
@@ -131,6 +134,39 @@ class TestDigests:
         weights.write_bytes(bytes(10))
         weights_memory().told_digest(weights, lambda text: pytest.fail(text))
 
+    def test_of_a_file_that_changes_meanwhile_are_read_again(self, weights: Path, monkeypatch: pytest.MonkeyPatch):
+        from scenes.files import file_digest
+
+        def changing(path: Path) -> str:
+            found = file_digest(path)
+            path.write_bytes(bytes(2000))
+            return found
+
+        memory = weights_memory()
+        monkeypatch.setattr("storyboard.memory.file_digest", changing)
+        memory.told_digest(weights, lambda text: None)
+        monkeypatch.undo()
+        assert memory.recall(weights) is None
+        assert memory.file_digest(weights) == file_digest(weights)
+
+    @pytest.mark.parametrize("written", ["", "[]", "{", '{"x": 3}', '{"x": [1, 2]}'])
+    def test_a_damaged_memory_costs_time_only(self, weights: Path, tmp_path: Path, written: str):
+        path = tmp_path / "seen.json"
+        path.write_text(written.replace('"x"', json.dumps(str(weights))))
+        memory = Memory(path)
+        assert memory.recall(weights) is None
+        digest = memory.told_digest(weights, lambda text: None)
+        assert Memory(path).recall(weights) == digest
+
+    def test_a_closed_cache_costs_time_only(self, weights: Path, monkeypatch: pytest.MonkeyPatch):
+        memory = weights_memory()
+
+        def closed(path: Path) -> bool:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "is_dir", closed)
+        assert len(memory.told_digest(weights, lambda text: None)) == 64
+
     def test_without_a_cache_folder_they_are_read(self, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -166,6 +202,20 @@ class TestFiles:
         assert lack.startswith('scene "boat": ')
         assert "is a web page" in lack
 
+    def test_a_folder_where_a_lora_should_be(self, files: ModelFiles, tmp_path: Path):
+        (tmp_path / "loras").mkdir()
+        write_safetensors(lora(), tmp_path / "loras" / "model.safetensors")
+        files.lora("loras", "boat")
+        assert files.lacks() == (f'scene "boat": {tmp_path / "loras"} is a folder: name the LoRA\'s file in it',)
+
+    def test_what_the_system_refuses_is_said_in_words(self, files: ModelFiles, monkeypatch: pytest.MonkeyPatch):
+        def refused(*args: object) -> Path:
+            raise PermissionError(13, "Permission denied", "/weights/storm.safetensors")
+
+        monkeypatch.setattr("storyboard.model_files.find_lora", refused)
+        files.lora("storm.safetensors", "boat")
+        assert files.lacks() == ('scene "boat": /weights/storm.safetensors cannot be read (Permission denied)',)
+
     def test_a_file_that_is_gone_between(self, files: ModelFiles, tmp_path: Path):
         assert files.lora_at(tmp_path / "gone.safetensors", "boat").digest.startswith("unmade:")
         assert len(files.lacks()) == 1
@@ -199,6 +249,12 @@ class TestDoctor:
         assert lacks.startswith("wan2.2-ti2v-5b lacks ")
         assert "Looked in" not in lacks
         assert found[lacks] == ("note", "storyboard models pull wan2.2-ti2v-5b")
+
+
+def test_attention_kernels_are_those_that_wan_knows():
+    from scenes.wan.attention import KERNELS
+
+    assert tuple(KERNELS) == ATTENTION
 
 
 def test_notes_are_shown():

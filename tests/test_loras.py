@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from scenes.wan.anatomy import ExpertShape
 from scenes.wan.budget import Placement
 from scenes.wan.checkpoint import CheckpointError, read_checkpoint
 from scenes.wan.experts import Expert
 from scenes.wan.loras import Lora, load_lora
-from scenes.wan.names import ExpertShape
 from tests import tiny_wan
 from tests.tiny_wan import State
 
@@ -401,9 +401,3 @@ def test_plans_tell_loras_and_experts_without_torch():
     names = "anatomy, lora_formats, loras, numbers, parts, stored"
     code = f"import sys; from scenes.wan import {names}; assert not {{'torch', 'diffusers', 'gguf'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_lora_says_how_much_memory_it_takes(tmp_path: Path):
-    state = tiny_wan.lora()
-    lora = written(state, tmp_path / "lora.safetensors")
-    assert lora.nbytes() == sum(4 * tensor.numel() for key, tensor in state.items() if "alpha" not in key)

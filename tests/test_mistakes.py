@@ -26,7 +26,7 @@ from PIL import Image
 
 from storyboard.cli import main
 from storyboard.mistakes import Mistake, StoryError, did_you_mean
-from storyboard.settings import Settings, SettingsError, settings
+from storyboard.settings import FlagError, Settings, SettingsError, settings
 from storyboard.story import read_story, read_story_data
 
 DATA = Path(__file__).parent / "data" / "mistakes"
@@ -375,10 +375,13 @@ def test_how_wan_may_work_from_flags_variables_and_file(tmp_path: Path, monkeypa
     monkeypatch.setenv("STORYBOARD_ATTENTION", "sage")
     monkeypatch.setenv("STORYBOARD_COMPILE", "1")
     assert settings() == Settings((), None, None, 24 * 10**9, 64000 * 2**20, "sage", True)
-    flagged = settings(vram="8g", ram="1.5TiB", attention="flash", compile=False)
-    assert flagged == Settings((), None, None, 8 * 2**30, 3 * 2**39, "flash", False)
+    flagged = settings(vram="8g", ram="1.5TiB", attention="flash-2", compile=False)
+    assert flagged == Settings((), None, None, 8 * 2**30, 3 * 2**39, "flash-2", False)
     monkeypatch.setenv("STORYBOARD_COMPILE", "perhaps")
     with pytest.raises(SettingsError, match="STORYBOARD_COMPILE=perhaps must be 1 or 0"):
         settings()
-    with pytest.raises(SettingsError, match="--vram: 24 gigs is no size"):
+    with pytest.raises(FlagError, match="--vram: 24 gigs is no size"):
         settings(vram="24 gigs", compile=True)
+    monkeypatch.setenv("STORYBOARD_ATTENTION", "flash")
+    with pytest.raises(SettingsError, match=r'STORYBOARD_ATTENTION: there is no kernel "flash" \(did you mean "flash-'):
+        settings(compile=True)

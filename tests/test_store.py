@@ -20,7 +20,8 @@ from storyboard.film import SceneFailed
 from storyboard.manifest import Manifest
 from storyboard.production import Options, rehearse
 from storyboard.store import CLIPS, SEGMENTS, Store
-from storyboard.sweep import sweep
+from storyboard.story import read_story
+from storyboard.sweep import resolved, sweep
 from tests.stories import missing, render, scene, write_picture, write_story
 
 ROOT = Path(__file__).parents[1]
@@ -224,6 +225,19 @@ def test_gc_drops_only_what_nothing_needs(story: Path):
         run.store.still(json.loads(p.read_text())["last"]).path.is_file()
         for p in run.store.root.glob("clips/??/*/clip.json")
     )
+
+
+def test_gc_keeps_what_a_story_is_again(story: Path):
+    """An author who goes back to what was rendered before, and sweeps, renders nothing anew."""
+    run = render(story)
+    first = story.read_text()
+    story.write_text(first.replace("a b", "another b"))
+    render(story)
+    story.write_text(first)
+    again = rehearse(read_story(story), run.store, Options(True))
+    assert again.crew.missing_clips == set()
+    assert sweep(run.store, "draft", resolved(again), dry_run=False).clips == 0
+    assert render(story).rendered == render(story).finished == []
 
 
 def test_gc_keeps_takes_and_other_stories(story: Path):

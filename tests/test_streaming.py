@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def test_streamed_equals_resident_bit_for_bit(layers: int, tmp_path: Path):
     outs = []
     for placement, held in ((RESIDENT, 0), (Placement(True, "disk"), 0), (RAM, 0), (DISK, 0), (DISK, layers // 2)):
         each = expert(path, placement, held=held)
-        assert len(each.slots) == (layers if placement.resident else min(2, layers))
+        assert len(each.slots._slots) == (layers if placement.resident else min(2, layers))
         if lora is not None:
             each.set_loras([(lora, 0.6)])
         outs += [each(*inputs()) for _ in range(3)]
@@ -148,7 +148,8 @@ def test_experts_that_take_turns(placement: Placement, told: bool, files: Path, 
 
 def test_resident_weights_are_filled_once_for_each_strength(files: Path, tmp_path: Path, filled: list[int]):
     high = expert(files / "high.safetensors", RESIDENT)
-    lora = load_lora(tiny_wan.write_safetensors(tiny_wan.lora(), tmp_path / "lora.safetensors"), high.shape)
+    state = {key.replace("blocks.0", "blocks.3"): tensor for key, tensor in tiny_wan.lora().items()}
+    lora = load_lora(tiny_wan.write_safetensors(state, tmp_path / "lora.safetensors"), high.shape)
     for _ in range(3):
         high.set_loras([])
         high(*inputs())
@@ -156,17 +157,7 @@ def test_resident_weights_are_filled_once_for_each_strength(files: Path, tmp_pat
     for _ in range(3):
         high.set_loras([(lora, 1.0)])
         high(*inputs())
-    assert len(filled) == LAYERS + 2, "the two blocks that the LoRA is for"
-    high.close()
-
-
-def test_what_was_prepared_is_there(files: Path, filled: list[int]):
-    high = expert(files / "high.safetensors", DISK)
-    high.prepare()
-    high.prepare()
-    assert len(filled) == 2
-    high(*inputs())
-    assert len(filled) == LAYERS + 1
+    assert len(filled) == LAYERS + 2, "the two blocks that the LoRA is for, each in the place that it had"
     high.close()
 
 
@@ -277,15 +268,71 @@ def test_ram_that_cannot_be_locked(monkeypatch: pytest.MonkeyPatch):
             assert (nbytes, flags) == (4096, 1)
             return 2
 
-    @contextmanager
-    def device(_: Any) -> Generator[None]:
-        yield
-
     monkeypatch.setattr(torch.cuda, "cudart", Cudart)
-    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(blocks, "_forget_error", lambda _: None)
     with pytest.raises(MachineLacks, match=r"cannot be page-locked.*--ram"):
         HostBuffer(4096, torch.device("cuda", 0)).lock()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_ram_is_unlocked_once_also_if_it_is_dropped_unclosed(closed: bool, monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+
+    class Cudart:
+        def cudaHostRegister(self, *_: int) -> int:  # noqa: N802
+            calls.append("lock")
+            return 0
+
+        def cudaHostUnregister(self, _: int) -> None:  # noqa: N802
+            calls.append("unlock")
+
+    monkeypatch.setattr(torch.cuda, "cudart", Cudart)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: calls.append("wait"))
+    buffer = HostBuffer(4096, torch.device("cuda", 0)).lock().lock()
+    if closed:
+        buffer.close()
+        buffer.close()
+    del buffer
+    assert calls == (["lock", "unlock"] if closed else ["lock", "wait", "unlock"])
+
+
+def test_a_lora_does_not_wait_for_all_the_blocks_to_be_read(files: Path, tmp_path: Path):
+    high = expert(files / "high.safetensors", RAM)
+    lora = load_lora(tiny_wan.write_safetensors(tiny_wan.lora(), tmp_path / "lora.safetensors"), high.shape)
+    drive = threading.Event()
+    for _ in range(blocks.READERS):
+        high.reading.blocks.submit(drive.wait)
+    high.set_loras([(lora, 1.0)])
+    try:
+        in_time(lambda: high._merging[0][0].of_block(0, 1.0), 5)
+    finally:
+        drive.set()
+    high.close()
+
+
+def test_nothing_is_read_ahead_of_files_that_are_closed(files: Path, monkeypatch: pytest.MonkeyPatch):
+    high = expert(files / "high.safetensors", DISK)
+    low = expert(files / "low.safetensors", DISK, beside=high)
+    expected = low(*inputs())
+    failed: list[Exception] = []
+    read = Files.read
+
+    def watched(*given: Any) -> None:
+        try:
+            time.sleep(0.01)
+            read(*given)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(Files, "read", watched)
+    high(*inputs())
+    high.close()
+    assert torch.equal(low(*inputs()), expected)
+    low.close()
+    assert failed == []
 
 
 # Reading

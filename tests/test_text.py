@@ -415,6 +415,18 @@ def test_each_format_is_widened_exactly_and_stays_within_its_bound(
             assert off < BOUNDS[form], (prompt[:20], off)
 
 
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_table_of_tokens_in_scaled_fp8(rows: bool, calm: Any, comfy: Checkpoint, tmp_path: Path) -> None:
+    full = tiny_wan.comfy_text_encoder(calm)
+    state, table = tiny_wan.fp8_scaled(full, "rowwise" if rows else "weight_scale"), full["shared.weight"]
+    scale = (table.abs().amax(1, keepdim=True) if rows else table.abs().max().view(1, 1)) / 448
+    state["shared.weight"], state["shared.weight_scale"] = (table / scale).to(torch.float8_e4m3fn), scale
+    path = tiny_wan.write_safetensors(state, tmp_path / "umt5.safetensors")
+    found = encode_prompts(PROMPTS[:2], read_checkpoint(path), comfy.path, CPU)
+    for prompt, expected in _by_transformers(_widened(state), PROMPTS[:2]).items():
+        torch.testing.assert_close(found[prompt], expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 def _widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Safetensors' weights in fp32."""
     out: dict[str, torch.Tensor] = {}
@@ -550,9 +562,9 @@ def odd_scale(state: tiny_wan.State) -> None:
         (part, "has no encoder.block.1.layer.1.DenseReluDense.wo.weight.*a part of it is missing"),
         (narrow, r"SelfAttention.o.weight is 256x128, not 256x256"),
         (with_decoder, "holds decoder.block.0.layer.0.SelfAttention.q.weight"),
-        (integers, "q.weight is I8, which cannot be read: take the encoder in bf16"),
-        (lost_scale, "wo.weight has lost its fp8 scale: get the file again"),
-        (odd_scale, "wo.scale_weight fits no F8_E4M3 weight of 256x512"),
+        (integers, "q.weight is I8, which is not supported: take a file in bf16"),
+        (lost_scale, "wo.weight is scaled fp8 and its scale is missing"),
+        (odd_scale, r"wo.scale_weight is \[3\], and .*wo.weight \[256, 512\] F8_E4M3"),
     ],
 )
 def test_encoders_that_are_not_umt5s_or_not_whole_are_refused(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +130,46 @@ def test_five_scenes_with_branch_join_end_picture_and_lora(tmp_path: Path, weigh
     # A changed strength draws that scene anew, and what hangs on its last frame.
     path.write_text(text.replace("low = 0.7", "low = 0.2"))
     assert render(path, weights).rendered == ["calm", "home"]
+
+
+KILLED = """
+import os, signal, sys
+from scenes.wan import studio
+from storyboard.cli import app
+
+denoise, shots = studio.denoise, []
+
+def dying(*given, told, **more):
+    def tell(step):
+        if len(shots) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        told(step)
+    shots.append(1)
+    return denoise(*given, told=tell, **more)
+
+studio.denoise = dying
+app(sys.argv[1:])
+"""
+
+
+def test_killed_between_two_steps_it_goes_on_from_there(tmp_path: Path, weights: Path) -> None:
+    scenes = (scene("dock", image="dock.png"), scene("boat"), scene("storm"))
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        write_picture(tmp_path / name, "dock.png")
+    whole = clips(render(write_story(tmp_path / "whole", *scenes, look=LOOK), weights), weights)
+    path = write_story(tmp_path / "killed", *scenes, look=LOOK)
+    command = [sys.executable, "-c", KILLED, "render", str(path), "--device", "cpu"]
+    environment = {**os.environ, "STORYBOARD_MODELS": str(weights), "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = render(path, weights)
+    assert resumed.rendered == ["boat", "storm"]
+    assert proved(resumed, weights) == 2
+    assert {name: clip.digest for name, clip in clips(resumed, weights).items()} == {
+        name: clip.digest for name, clip in whole.items()
+    }
+    assert not list((resumed.store.root / "making").iterdir())
 
 
 def test_the_5b_draws_too(tmp_path: Path) -> None:

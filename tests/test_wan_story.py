@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from scenes.wan.renderer import Wan
 from storyboard.events import Event, Events
 from storyboard.plan import Plan, plan_lines, plan_of
 from storyboard.production import Options, Outcome, Rehearsed, produce, rehearse
+from storyboard.progress import sentence
 from storyboard.store import Store
 from storyboard.story import read_story
 from tests.stories import PLAIN, scene, write_picture, write_story
@@ -53,6 +55,7 @@ class FakeStudio:
 
     log: list[str] = field(default_factory=list[str])
     problem: Exception | None = None
+    fails: str = ""
 
     @property
     def made(self) -> dict[str, Any]:
@@ -67,6 +70,8 @@ class FakeStudio:
         self.log.append(f"render {shot.prompt}")
         if self.problem is not None:
             raise self.problem
+        if shot.prompt == self.fails:
+            raise ValueError("it would not do")
         opening = read_still(shot.opening[-1]).astype(np.float32)
         for index in range(shot.frames):
             part = index / (shot.frames - 1) / 2
@@ -114,6 +119,10 @@ class Film:
         with store.in_use():
             events = Events(None, (self.events.append,))
             return produce(read_story(self.path), store, self.options(**more), events)
+
+    @property
+    def noted(self) -> list[str]:
+        return [event["text"] for event in self.events if event["event"] == "note"]
 
     def edit(self, old: str, new: str) -> None:
         text = self.path.read_text(encoding="utf-8")
@@ -200,6 +209,20 @@ class TestPlan:
         vae.write_bytes(whole)
         assert two.why() == {"dock": "kept", "boat": "kept"}
 
+    def test_says_that_a_lora_is_gone(self, two: Film, studio: FakeStudio):
+        storm = write_safetensors(lora(3), two.models / "loras" / "storm.safetensors")
+        two.edit('"a dock"', '"a dock"\nloras = [{ file = "storm.safetensors" }]')
+        two.render()
+        whole = storm.read_bytes()
+        storm.write_bytes(whole[:-4] + b"\0\0\0\x3f")
+        assert two.why()["dock"] == "LoRAs changed"
+        storm.unlink()
+        assert two.why()["dock"] == "a LoRA it is to be made with is not here"
+        storm.write_bytes(whole)
+        assert two.why()["dock"] == "kept"
+        shutil.rmtree(two.models / "loras")
+        assert two.why()["boat"] == "the LoRA of its recipe is not here; waits for dock"
+
     def test_moved_weights_are_the_same_weights(self, two: Film, studio: FakeStudio, tmp_path: Path):
         two.render()
         two.models = two.models.rename(tmp_path / "elsewhere")
@@ -212,7 +235,7 @@ class TestPlan:
         plan = film.plan()
         assert plan.lacks == ()
         assert plan.scenes[0].drawn_by == "quality-40 (40 steps uni_pc)"
-        assert plan.weights[0].startswith("high: wan2.2_ti2v_5B_fp16.safetensors (fp16)")
+        assert plan.weights[0].startswith("expert: wan2.2_ti2v_5B_fp16.safetensors (fp16)")
         assert wan_of(film, "dock").weights.low is None
 
 
@@ -242,6 +265,32 @@ class TestLacks:
         assert two.render(scenes=frozenset({"dock"})).made == {"dock"}
         with pytest.raises(MachineLacks, match=r"storm\.safetensors"):
             two.render()
+
+    def test_a_lora_that_would_not_load_is_told_before_the_start(self, two: Film, studio: FakeStudio):
+        state = lora(3)
+        wide = {key: tensor.repeat(1, 2) if "lora_down" in key else tensor for key, tensor in state.items()}
+        write_safetensors(wide, two.models / "loras" / "wide.safetensors")
+        odd = {key.replace("blocks.1", "blocks.39"): tensor for key, tensor in state.items()}
+        write_safetensors(odd, two.models / "loras" / "odd.safetensors")
+        two.edit('"a boat"', '"a boat"\nloras = [{ file = "wide.safetensors" }, { low_file = "odd.safetensors" }]')
+        wrong, unknown = two.plan().lacks
+        assert wrong.startswith('scene "boat": ')
+        assert "wide.safetensors: diffusion_model.blocks.0" in wrong
+        assert wrong.endswith("the LoRA was made for another model")
+        assert "odd.safetensors: diffusion_model.blocks.39" in unknown
+        with pytest.raises(MachineLacks, match=r"wide\.safetensors"):
+            two.render()
+        assert studio.log == []
+        assert two.render(scenes=frozenset({"dock"})).made == {"dock"}
+        two.edit('"wide.safetensors"', '"wide.safetensors", high = 0, low = 0')
+        two.edit('"odd.safetensors"', '"odd.safetensors", low = 0')
+        assert two.plan().lacks == ()
+
+    def test_a_recipes_lora_that_would_not_load(self, two: Film):
+        write_safetensors({f"text_{key}": t for key, t in lora(3).items()}, two.models / "loras" / HIGH)
+        (lack,) = two.plan().lacks
+        assert lack.startswith('scenes "dock" and "boat": ')
+        assert "would not load" in lack
 
     def test_a_gpu(self, two: Film, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("storyboard.machine.has_gpu", lambda device: False)
@@ -312,6 +361,25 @@ class TestRecipes:
         notes = two.plan().scenes[0].notes
         assert [note.split(": with ")[1].split(" (")[0] for note in notes] == [HIGH, LOW]
 
+    def test_a_file_for_the_other_expert_is_noted(self, two: Film):
+        text = two.path.read_text()
+        for use, notes in (
+            (f'{{ file = "{HIGH}" }}', [f"{HIGH} is for the high-noise expert by its name and works on the low-noise"]),
+            (f'{{ file = "{HIGH}", low = 0 }}', []),
+            (f'{{ high_file = "{LOW}" }}', [f"{LOW} is for the low-noise expert by its name and works on the high-"]),
+            (f'{{ high_file = "{HIGH}", low_file = "{LOW}" }}', []),
+        ):
+            two.path.write_text(text.replace('"a dock"', f'"a dock"\nloras = [{use}]'))
+            found = [note for note in two.plan().scenes[0].notes if "by its name" in note]
+            assert [note[: len(said)] for note, said in zip(found, notes, strict=True)] == notes
+
+    def test_noise_that_is_left_is_noted(self, two: Film):
+        two.edit('"lightning-4"', '"mine"')
+        two.edit(PLAIN, f"{PLAIN}[recipe.mine]\nsigmas = [1.0, 0.9, 0.6]\n")
+        assert two.plan().scenes[0].notes == ("the sigmas of mine end at 0.6, not 0: noise is left in the clip",)
+        two.edit("0.6]", "0.6, 0.0]")
+        assert two.plan().scenes[0].notes == ()
+
     def test_of_the_storys_own(self, two: Film):
         write_safetensors(lora(3), two.models / "loras" / "fast.safetensors")
         own = 'sampler = "dpmpp_2m"\nsteps = 2\ncfg = [3.0, 1.0]\nloras = [{ file = "fast.safetensors", high = 2.0 }]'
@@ -356,6 +424,10 @@ class TestNegatives:
         assert notes == (
             "the negative prompt has no effect at cfg 1: write nag = true, or a cfg above 1, in [recipe.mine]",
         )
+
+    def test_nag_without_a_step_for_it_is_noted(self, two: Film):
+        _, nag, notes = self.negative(two, "quality-40", "[recipe.quality-40]\nnag = true\n")
+        assert (nag, notes) == (None, ("nag has no effect in quality-40: no step of it is at cfg 1",))
 
     def test_nag_in_a_recipe_of_the_storys_own(self, two: Film):
         assert self.negative(two, "mine", "[recipe.mine]\nsteps = 4\nnag = true\n") == ("blurry", Nag(), ())
@@ -433,7 +505,54 @@ class TestShooting:
         outcome = two.render()
         assert studio.log == ["open 2", "render a dock", "render a boat", "close"]
         assert outcome.film is not None
-        assert [event["text"] for event in two.events if event["event"] == "note"] == ["memory: all of it"]
+        assert two.noted == ["memory: all of it"]
+
+    def test_what_comes_out_otherwise_is_told_once(self, two: Film, studio: FakeStudio):
+        two.edit('"lightning-4"', '"motion-6"')
+        two.edit('"a boat"', f'"a boat"\nnegative_prompt = "{"blur " * 600}"')
+        two.render()
+        family, long, memory = two.noted
+        assert family.startswith('scenes "dock" and "boat": recipe motion-6 was made for the undivided Wan 2.1')
+        assert long.startswith('scene "boat": the negative prompt has ')
+        assert memory == "memory: all of it"
+        two.render()
+        assert two.noted == []
+
+    def test_loading_is_told_apart_from_drawing(self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch):
+        def slow(wan: Wan, shots: Sequence[Shot], machine: Machine) -> FakeStudio:
+            time.sleep(0.5)
+            return studio
+
+        monkeypatch.setattr(Wan, "open", slow)
+        two.render()
+        seconds = {event["event"]: event["seconds"] for event in two.events if "seconds" in event}
+        assert seconds["studio.opened"] >= 0.5
+        assert seconds["scene.done"] < 0.5
+        assert sentence({"event": "studio.opened", "seconds": 12.34}) == "loaded in 12.3 s"
+        assert sentence({"event": "studio.opened", "seconds": 0.1}) is None
+
+    def test_closed_before_finishing_where_the_rest_waits_for_a_failure(
+        self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+    ):
+        from storyboard import crew
+
+        write = crew.write_segment
+
+        def logged(*args: Any) -> None:
+            deadline = time.monotonic() + 5
+            while studio.log[-1] != "close" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            studio.log.append("finish")
+            write(*args)
+
+        monkeypatch.setattr(crew, "write_segment", logged)
+        two.edit(PLAIN, scene("sea", prompt="a sea") + PLAIN)
+        studio.fails = "a boat"
+        outcome = two.render(keep_going=True)
+        assert (set(outcome.failed), outcome.skipped) == ({"boat"}, {"sea"})
+        (failed,) = [event for event in two.events if event["event"] == "scene.failed"]
+        assert (failed["scene"], failed["why"], sentence(failed)) == ("boat", "it would not do", "boat: failed")
+        assert studio.log == ["open 3", "render a dock", "render a boat", "close", "finish"]
 
     def test_it_is_closed_before_the_last_clip_is_finished(
         self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from scenes.wan.anatomy import parameters
 from scenes.wan.checkpoint import BITS
+from scenes.wan.expert_names import original_name
 from scenes.wan.identify import ExpertShape
-from scenes.wan.names import original_name
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 

@@ -5,10 +5,7 @@ Source: WanTransformer3DModel of diffusers, and WanModel of Wan-Video/Wan2.2 (wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from scenes.wan.names import ExpertShape
+from dataclasses import dataclass
 
 HEAD = 128
 """Channels of an attention head, in every WAN model."""
@@ -16,6 +13,20 @@ PATCH = (1, 2, 2)
 """What one token covers: frames, rows and columns of the latent."""
 
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertShape:
+    """What tells one WAN transformer from another; it has dim // 128 heads."""
+
+    dim: int
+    ffn: int
+    layers: int
+    in_channels: int
+    out_channels: int
+    text_dim: int
+    freq_dim: int
+
 
 # WAN's own names of the modules; those that are missing here are called the same.
 _THEIRS = {

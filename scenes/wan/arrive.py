@@ -1,4 +1,4 @@
-"""A stored tensor and what LoRAs add to it become a parameter on the device: widened, merged in fp32, cast once.
+"""A stored tensor and what LoRAs add to it become a parameter on the device: widened, merged in fp32, cast.
 
 All of it is asynchronous on a CUDA device, in the stream that is current; what is allocated for a moment is bounded by
 one tensor as stored and a chunk of it in fp32.
@@ -77,8 +77,11 @@ def arrive(target: Target, arrival: Arrival, additions: Sequence[Addition] = ())
 
 
 def _product_at_once(target: Target, additions: Sequence[Addition]) -> Product | None:
-    """The one LoRA that a GPU's tensor cores can add in place: its products are exact and summed in fp32, as is the
-    weight; the sum is rounded once. A tenth of the memory traffic of going through fp32."""
+    """The one LoRA that a GPU's tensor cores can add in place: exact products, summed with the weight in fp32.
+
+    A weight in another format is rounded as it is widened, as it is without a LoRA, and then once more. A tenth of the
+    memory traffic of going through fp32: streaming with a LoRA took 3 % more time than without that, 0.5 % with it.
+    """
     weight = target.weight
     if len(additions) != 1 or not isinstance(additions[0], Product) or weight.device.type != "cuda":
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,11 +38,11 @@ class HostBuffer:
         self.copied: torch.cuda.Event | None = None
         """Recorded after the last copy from here: only then may it be filled again."""
         self.device = device
-        self._locked = False
+        self._unlock: weakref.finalize[..., HostBuffer] | None = None
 
     def lock(self) -> HostBuffer:
         """Lock the pages in RAM, if the device is CUDA's; faster once the buffer is filled, as the pages are there."""
-        if self.device.type != "cuda" or self._locked:
+        if self.device.type != "cuda" or self._unlock is not None:
             return self
         cudart = cast(Any, torch.cuda).cudart()
         with torch.cuda.device(self.device):
@@ -52,15 +53,25 @@ class HostBuffer:
                     f"{self.bytes.numel() / 2**30:.2f} GiB more of RAM cannot be page-locked (CUDA error {error}): "
                     "raise the limit (ulimit -l unlimited), or give a smaller --ram, so that weights come from disk"
                 )
-        self._locked = True
+        # What is dropped unclosed, as by an error, must not stay locked: nobody could ever unlock it.
+        self._unlock = weakref.finalize(self, _unlock_in_peace, self.bytes, self.device)
+        self._unlock.atexit = False
         return self
 
     def close(self) -> None:
         """Unlock the pages. No copy from here may be under way."""
-        if self._locked:
-            self._locked = False
-            with torch.cuda.device(self.device):
-                cast(Any, torch.cuda).cudart().cudaHostUnregister(self.bytes.data_ptr())
+        if self._unlock is not None and self._unlock.detach() is not None:
+            _unlock(self.bytes, self.device)
+
+
+def _unlock_in_peace(memory: torch.Tensor, device: torch.device) -> None:
+    torch.cuda.synchronize(device)  # a copy from here may be under way
+    _unlock(memory, device)
+
+
+def _unlock(memory: torch.Tensor, device: torch.device) -> None:
+    with torch.cuda.device(device):
+        cast(Any, torch.cuda).cudart().cudaHostUnregister(memory.data_ptr())
 
 
 def _anonymous(nbytes: int) -> mmap.mmap:
@@ -155,6 +166,10 @@ class Ring:
         """The buffer may be filled again once its `copied` has happened."""
         self._free.append(buffer)
         self._read_ahead(after)
+
+    def forget(self) -> None:
+        """Read nothing of what was to come: its files may be closed now."""
+        self._drop_all()
 
     def close(self) -> None:
         self._empty()

@@ -25,8 +25,10 @@ VAE_ITEM = {"fp32": 4, "bf16": 2}
 VAE_FACTOR = {"fp32": 1.03, "bf16": 1.13}
 """Bytes at the VAE's fullest moment, of those that its elements come to: workspaces, and in bf16 its norms' fp32."""
 VAE_BYTES = {"fp32": 508_000_000, "bf16": 254_000_000}
-WORKSPACE = 700_000_000
-"""cuBLAS's, cuDNN's and the allocator's own; and the part of a block that is being widened."""
+WORKSPACE = 200_000_000
+"""cuBLAS's and cuDNN's own, and the part of a block that is being widened."""
+HEADROOM = 1.12
+"""Of the memory given, over the peak foreseen: what the allocator holds in pieces that nothing fits into."""
 PROCESS_RAM = int(4.5 * GIB)
 """The interpreter, torch, CUDA's own and the frames under way."""
 RING_BLOCKS = 3
@@ -140,7 +142,7 @@ def plan_memory(needs: Needs, vram: int | None, ram: int | None, gpu: bool = Tru
     for resident in (True, False):
         for strips in (1, 2, 4, MOST_STRIPS):
             plan = _plan(needs, resident, strips, ram)
-            if (vram is None or plan.vram <= vram) and (ram is None or plan.ram <= ram):
+            if (vram is None or plan.vram * HEADROOM <= vram) and (ram is None or plan.ram <= ram):
                 return plan
             least = plan
     assert least is not None
@@ -160,7 +162,8 @@ def _plan(needs: Needs, resident: bool, strips: int, ram: int | None) -> MemoryP
     places = [(Placement(True, "disk"), 0) for _ in needs.experts] if resident else _streamed(needs, ram)
     placements, held = tuple(place for place, _ in places), tuple(count for _, count in places)
     blocks = sum(e.block * e.blocks for e in needs.experts) if resident else 2 * max(e.block for e in needs.experts)
-    weights = blocks + sum(expert.rest for expert in needs.experts) + needs.loras + VAE_BYTES[needs.vae] + WORKSPACE
+    merging = needs.loras * 2 // needs.experts[0].blocks  # LoRAs come with each block, and the next one's meanwhile
+    weights = blocks + sum(expert.rest for expert in needs.experts) + merging + VAE_BYTES[needs.vae] + WORKSPACE
     width = needs.experts[0].width
     acting = int(ACTIVATION_PER_TOKEN_AND_WIDTH * width * (needs.tokens + 512 * needs.text))
     decoding = needs.vae_bytes(strips)
@@ -202,7 +205,8 @@ def _too_small(least: MemoryPlan, vram: int | None, ram: int | None, needs: Need
         return f"{said} need about {least.ram / GIB:.1f} GiB of RAM and {ram / GIB:.1f} GiB may be used: raise --ram"
     have = (vram or 0) / GIB
     remedies = ["fewer frames", "a smaller size"] + (['vae = "bf16"'] if needs.vae == "fp32" else [])
+    least_gib = least.vram * HEADROOM / GIB
     return (
-        f"{said} need about {least.vram / GIB:.1f} GiB of GPU memory at the leanest and {have:.1f} GiB may be used: "
+        f"{said} need about {least_gib:.1f} GiB of GPU memory at the leanest and {have:.1f} GiB may be used: "
         f"use {', '.join(remedies)}, or raise --vram"
     )

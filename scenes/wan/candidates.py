@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from scenes.wan.anatomy import ExpertShape
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from scenes.wan.expert_names import expert_names, expert_shape
 from scenes.wan.file_names import Side, family, is_plain, side_of
-from scenes.wan.identify import ExpertShape, Identity, expert_names, expert_shape, identify
+from scenes.wan.identify import Identity, identify
 from scenes.wan.weights_folders import MODEL_INDEX, Kind, Places, components, has_part, model_index, walk
 
 # Names that a file of the kind has as a rule: these are read first, the others only where these do not serve.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from scenes.shot import Lora, Machine, MachineLacks, Shot
 from scenes.wan.attention import Kernel, choose_kernel
 from scenes.wan.budget import MemoryPlan, Needs, plan_memory
 from scenes.wan.checkpoint import read_checkpoint
+from scenes.wan.compiling import UNCOMPILED, compile_lacks
 from scenes.wan.experts import Expert
 from scenes.wan.loras import Lora as LoraWeights
 from scenes.wan.loras import load_lora
@@ -153,13 +152,9 @@ def _compiles(machine: Machine, device: torch.device) -> bool:
     """Whether blocks are compiled; where they could not be, what is missing is told."""
     if not machine.compile or device.type != "cuda":
         return False
-    lacking = None
-    if find_spec("triton") is None:
-        lacking = "the package triton is missing"
-    elif shutil.which(os.environ.get("CC", "gcc")) is None and shutil.which("clang") is None:
-        lacking = "a C compiler is missing (install gcc)"
+    lacking = compile_lacks()
     if lacking is not None:
-        machine.say(f"not compiled, so a fifth slower: {lacking}; --no-compile hides this")
+        machine.say(f"{UNCOMPILED}: {lacking[0]} ({lacking[1]})")
         return False
     # Beside other caches of the user: torch's own default is a folder that a restart empties.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("storyboard") / "compiled"))

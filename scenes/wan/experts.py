@@ -7,6 +7,7 @@ same in every format and at every strength.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -95,13 +96,6 @@ class Expert:
             hidden_states, text = hidden_states.to(self.dtype), text.to(self.dtype)
             out: torch.Tensor = forward(hidden_states, timestep, text, return_dict=False)[0]
         return out
-
-    def prepare(self) -> None:
-        """Begin to bring the first blocks now; the next call of this expert finds them there."""
-        self._following = self
-        with torch.inference_mode(False), torch.no_grad():
-            for index in range(min(STREAMED, self.shape.layers)):
-                self._hold(index)
 
     def set_loras(self, loras: Sequence[tuple[Lora, float]]) -> None:
         """From the next call on, run with these LoRAs at these strengths; the same ones again cost nothing."""
@@ -216,7 +210,9 @@ class Expert:
             return
         from torch._dynamo import config
 
-        with cast(Any, config).patch(recompile_limit=GRAPHS):
+        with cast(Any, config).patch(recompile_limit=GRAPHS), warnings.catch_warnings():
+            # The compiler recommends TF32, for the sake of products in fp32, of which a block has none.
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
             yield
 
 

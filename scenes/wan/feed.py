@@ -23,13 +23,18 @@ class Reading:
     disk. The last one to leave closes it."""
 
     ring: Ring
-    readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "loading"))
+    blocks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "loading"))
+    loras: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "loading-loras"))
+    """Apart: the first block needs its share of them, and must not wait for the last block."""
     users: int = 0
 
     def leave(self) -> None:
+        """Of an expert whose files are closed next."""
+        self.ring.forget()
         self.users -= 1
         if self.users == 0:
-            self.readers.shutdown(cancel_futures=True)
+            self.blocks.shutdown(cancel_futures=True)
+            self.loras.shutdown(cancel_futures=True)
             self.ring.close()
 
 
@@ -45,7 +50,7 @@ class Feed:
         self.reading = reading
         in_ram = [index for index in range(count) if (index + 1) * held // count > index * held // count]
         self._place = {index: place for place, index in enumerate(in_ram)}
-        self._ram = RamSource([stored[index] for index in in_ram], device, reading.readers)
+        self._ram = RamSource([stored[index] for index in in_ram], device, reading.blocks)
         if len(in_ram) < count:
             reading.ring.fit(max(block.layout.nbytes for block in stored))
 
@@ -108,7 +113,7 @@ class Factors:
         self._prefixes = [f"blocks.{index}." for index in range(blocks)]
         self._layouts = [lay_out(lora.tensors(prefix)) for prefix in self._prefixes]
         stored = [Stored(self._files, layout) for layout in self._layouts]
-        self._ram = RamSource(stored, device, reading.readers)
+        self._ram = RamSource(stored, device, reading.loras)
 
     def touches(self, index: int) -> bool:
         return bool(self._layouts[index].pieces)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from scenes.wan.anatomy import ExpertShape
 from scenes.wan.candidates import Candidate, Shelf, best, best_pair, look
 from scenes.wan.checkpoint import CheckpointError
 from scenes.wan.file_names import family
 from scenes.wan.fitting import VAES, check_pair, check_part, check_width, wanted
-from scenes.wan.identify import ExpertShape, width
+from scenes.wan.identify import width
+from scenes.wan.lookup import WeightsMissing, named_file, searched
 from scenes.wan.models import MODELS, WanModel
-from scenes.wan.naming import WeightsMissing, named_file, searched
 from scenes.wan.refusals import I2V_FILES, ONE_FILE, REPO, UMT5_FILES
 from scenes.wan.tokenizer_files import find_tokenizer
 from scenes.wan.weights_folders import (

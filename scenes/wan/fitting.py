@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from scenes.wan.anatomy import ExpertShape
 from scenes.wan.candidates import Candidate
 from scenes.wan.checkpoint import CheckpointError
-from scenes.wan.identify import ExpertShape, width
+from scenes.wan.identify import width
 from scenes.wan.models import WanModel
 from scenes.wan.refusals import I2V_FILES, ONE_FILE, UMT5_FILES
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import BinaryIO
@@ -85,13 +86,31 @@ class Head:
 
 def read_head(file: BinaryIO) -> Head:
     """Raises Damaged."""
-    try:
+    with _damage_told():
         return _read_head(file)
+
+
+def read_values(file: BinaryIO, prefix: str) -> dict[str, Value]:
+    """The values whose names begin with a prefix, by the rest of their names, lists whole. Raises Damaged."""
+    with _damage_told():
+        _, values = _counts(file)
+        return {
+            key.removeprefix(prefix): value
+            for key, value in _values(file, values, whole=prefix)
+            if key.startswith(prefix)
+        }
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
     except (struct.error, UnicodeDecodeError, RecursionError, MemoryError):
         raise Damaged("is damaged, or cut short within its head: download it again") from None
 
 
-def _read_head(file: BinaryIO) -> Head:
+def _counts(file: BinaryIO) -> tuple[int, int]:
+    """How many tensors and values there are."""
     file.seek(4)
     version, count, values = _unpack(file, "IQQ")
     if version not in (2, 3):
@@ -101,10 +120,18 @@ def _read_head(file: BinaryIO) -> Head:
         )
     if max(count, values) > MOST:
         raise Damaged("is damaged: its head tells of millions of tensors: download it again")
-    metadata: dict[str, Value] = {}
-    for _ in range(values):
+    return count, values
+
+
+def _values(file: BinaryIO, count: int, whole: str | None = None) -> Iterator[tuple[str, Value]]:
+    for _ in range(count):
         key = _string(file)
-        metadata[key] = _value(file, _unpack(file, "I")[0])
+        yield key, _value(file, _unpack(file, "I")[0], LONGEST if whole and key.startswith(whole) else SHORT)
+
+
+def _read_head(file: BinaryIO) -> Head:
+    count, values = _counts(file)
+    metadata = dict(_values(file, values))
     tensors: dict[str, Entry] = {}
     for _ in range(count):
         name = _string(file)
@@ -152,30 +179,32 @@ def _string(file: BinaryIO) -> str:
     return _bytes(file).decode()
 
 
-def _value(file: BinaryIO, kind: int) -> Value:
-    """None for a list too long to keep."""
+def _value(file: BinaryIO, kind: int, longest: int) -> Value:
+    """None for a list longer than is kept."""
     if kind == STRING:
         return _bytes(file).decode(errors="replace")
     if kind == LIST:
-        return _list(file)
+        return _list(file, longest)
     if kind not in VALUES:
         raise Damaged("is damaged: its head holds a value of no known type: download it again")
     return _unpack(file, VALUES[kind])[0]
 
 
-def _list(file: BinaryIO) -> Value:
+def _list(file: BinaryIO, longest: int) -> Value:
     kind, length = _unpack(file, "IQ")
     if length > LONGEST:
         raise Damaged("is damaged: its head holds an endless list: download it again")
-    if kind in VALUES and length > SHORT:
+    if kind in VALUES and length > longest:
         file.seek(length * struct.calcsize(VALUES[kind]), 1)
         return None
+    if kind in VALUES:
+        return list(_unpack(file, f"{length}{VALUES[kind]}"))
     found: list[Value] = []
     for _ in range(length):
-        value = _value(file, kind)
-        if length <= SHORT:
+        value = _value(file, kind, longest)
+        if length <= longest:
             found.append(value)
-    return found if length <= SHORT else None
+    return found if length <= longest else None
 
 
 def _text(value: Value) -> str:

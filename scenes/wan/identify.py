@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from scenes.wan.anatomy import ExpertShape
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, TensorInfo
+from scenes.wan.expert_names import PREFIXES, expert_names, expert_shape, prefix_of
 from scenes.wan.models import I2V_A14B, TI2V_5B, WanModel
-from scenes.wan.names import FP8, PREFIXES, SCALES, ExpertShape, expert_names, expert_shape, left_out, prefix_of
 from scenes.wan.refusals import not_an_expert, not_the_text_encoder, not_the_vae, unknown_kind
+from scenes.wan.tensors import FP8, is_scaled
 
 Part = Literal["expert", "vae", "text-encoder", "lora"]
 
@@ -94,9 +96,8 @@ def _format(checkpoint: Checkpoint) -> str:
     if checkpoint.gguf:
         return f"GGUF {dtype}"
     if dtype in FP8:
-        scaled = any(key.endswith((*SCALES, "scaled_fp8")) for key in checkpoint.tensors)
-        return "fp8" + (" scaled" if scaled else "") + (" (e5m2)" if dtype == "F8_E5M2" else "")
+        return "fp8" + (" scaled" if is_scaled(checkpoint.tensors) else "") + (" (e5m2)" if dtype == "F8_E5M2" else "")
     return {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}.get(dtype, dtype)
 
 
-__all__ = ["ExpertShape", "Identity", "Refused", "expert_names", "expert_shape", "identify", "left_out", "width"]
+__all__ = ["ExpertShape", "Identity", "Refused", "expert_names", "expert_shape", "identify", "width"]

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from scenes.wan.anatomy import original_module
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, TensorInfo
 from scenes.wan.numbers import read_numbers
+from scenes.wan.tensors import several
 
 # Lightning, lightx2v, ComfyUI: diffusion_model. diffusers: transformer., transformer_2. PEFT: base_model.model.
 # musubi-tuner: lora_unet_. DiffSynth: pipe.dit.
@@ -114,8 +115,7 @@ def _unknown(checkpoint: Checkpoint, keys: list[str]) -> str:
         reason = "the LoRA was made for another model"
     else:
         reason = "it is no LoRA for WAN 2.2"
-    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-    return f"{checkpoint.path}: {keys[0]}{more} would not load: {reason}"
+    return f"{checkpoint.path}: {several(keys)} would not load: {reason}"
 
 
 class _Scales:

@@ -11,10 +11,9 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from scenes.wan.anatomy import parameters
+from scenes.wan.anatomy import ExpertShape, parameters
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, TensorInfo, read_checkpoint
 from scenes.wan.lora_formats import Pieces, sort_keys
-from scenes.wan.names import ExpertShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,6 @@ class Lora:
             if name.startswith(prefix):
                 needed |= {info.name: info for delta in deltas for info in _tensors(delta)}
         return needed
-
-    def nbytes(self) -> int:
-        return sum(info.nbytes for info in self.tensors("").values())
 
 
 def load_lora(path: Path, shape: ExpertShape, expert: Literal["high", "low"] = "high") -> Lora:

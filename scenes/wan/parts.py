@@ -1,14 +1,14 @@
-"""An expert's checkpoint taken apart: each block's tensors and the rest's. Free of torch."""
+"""A checkpoint taken apart: each block's tensors and the rest's. Free of torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from scenes.wan.anatomy import block_parameters, rest_parameters
+from scenes.wan.anatomy import ExpertShape, block_parameters, rest_parameters
 from scenes.wan.checkpoint import Checkpoint, TensorInfo
-from scenes.wan.names import ExpertShape, expert_names, expert_shape
+from scenes.wan.expert_names import expert_names, expert_shape
 from scenes.wan.numbers import read_numbers
 from scenes.wan.stored import Layout, lay_out
 
@@ -39,14 +39,16 @@ def take_apart(checkpoint: Checkpoint) -> Parts:
     """
     shape, names = expert_shape(checkpoint), expert_names(checkpoint)
     within = tuple(block_parameters(shape))
-    blocks = tuple(_part(f"blocks.{index}.", within, names) for index in range(shape.layers))
-    return Parts(shape, _part("", tuple(rest_parameters(shape)), names), blocks)
+    blocks = tuple(part_of(names, f"blocks.{index}.", within) for index in range(shape.layers))
+    return Parts(shape, part_of(names, "", rest_parameters(shape)), blocks)
 
 
-def _part(prefix: str, within: tuple[str, ...], names: Mapping[str, TensorInfo]) -> Part:
-    tensors = {name: names[prefix + name] for name in within}
+def part_of(names: Mapping[str, TensorInfo], prefix: str, within: Iterable[str]) -> Part:
+    """The parameters that stand in `names` under a prefix, with their scales, which end in `_scale`."""
+    tensors: dict[str, TensorInfo] = {}
     numbers: dict[str, float] = {}
     for name in within:
+        tensors[name] = names[prefix + name]
         scale = names.get(f"{prefix}{name}_scale")
         if scale is not None and prod(scale.shape) == 1:
             numbers[name] = float(read_numbers(scale)[0])

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from scenes.wan.recipes import Recipe
     from scenes.wan.weights import Weights
 
-NOT_YET = "this version draws drafts only, WAN 2.2 comes with the next: add --draft"
-
 
 @dataclass(frozen=True, slots=True)
 class Wan:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from scenes.wan.recipes import Recipe
-from scenes.wan.solvers import Denoiser as Denoiser
-from scenes.wan.solvers import Dpmpp2M, Dpmpp2MSde, DpmppSde, Euler, Lcm, UniPC
+from scenes.wan.solvers import Denoiser, Dpmpp2M, Dpmpp2MSde, DpmppSde, Euler, Lcm, UniPC
 
 SOLVERS = {
     "euler": Euler,

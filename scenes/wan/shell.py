@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from scenes.wan.anatomy import HEAD, PATCH
+from scenes.wan.anatomy import HEAD, PATCH, ExpertShape
 from scenes.wan.arrive import Target
-from scenes.wan.names import ExpertShape
 from scenes.wan.slots import kept_dtype
 
 ROPE_LENGTH = 1024

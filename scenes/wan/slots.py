@@ -34,6 +34,10 @@ class Load:
     index: int
     merged: tuple[tuple[object, float], ...]
 
+    def replaces(self, other: Load | None) -> bool:
+        """Whether it is the same block."""
+        return other is not None and other.expert is self.expert and other.index == self.index
+
 
 class Slot:
     """One block on the device, its parameters views of one piece of memory."""
@@ -71,29 +75,24 @@ class Slots:
         self._attention = attention
         self._nag: Nag | None = None
         self._run: Run = cast(Run, torch.compile(_run, fullgraph=True)) if compile else _run
+        self._slots = [Slot(_block(dim, ffn, fp8), device, dtype) for _ in range(count)]
+        self._next = 0
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         if self._copying is not None:  # the slots' memory may have been someone's whose kernels still run
             self._copying.wait_stream(torch.cuda.current_stream(device))
-        self._slots = [Slot(_block(dim, ffn, fp8), device, dtype) for _ in range(count)]
-        self._next = 0
         self._set_attention()
 
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    @property
-    def nbytes(self) -> int:
-        return sum(p.numel() * p.element_size() for slot in self._slots for p in slot.block.parameters())
-
     def hold(self, load: Load, fill: Callable[[Mapping[str, Target]], None]) -> Slot:
-        """The slot that holds this; filled now if there is none, in place of what was filled longest ago.
+        """The slot that holds this; filled now if there is none: what was filled longest ago makes place, or the same
+        block as it was with other LoRAs.
 
         fill: fills the parameters, in the stream that is current.
         """
         for slot in self._slots:
             if slot.load == load:
                 return slot
-        slot = self._slots[self._next]
+        place = next((at for at, slot in enumerate(self._slots) if load.replaces(slot.load)), self._next)
+        slot = self._slots[place]
         slot.load = None  # what it holds is unsure until it is filled
         with self.copying():
             if self._copying is not None and slot.done is not None:
@@ -102,7 +101,7 @@ class Slots:
             if self._copying is not None and slot.filled is not None:
                 slot.filled.record(self._copying)
         slot.load = load
-        self._next = (self._next + 1) % len(self._slots)
+        self._next = (place + 1) % len(self._slots)
         return slot
 
     def run(self, slot: Slot, *inputs: Any) -> torch.Tensor:

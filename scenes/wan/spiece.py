@@ -8,15 +8,12 @@ sentencepiece_model.proto of google/sentencepiece.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from io import BufferedReader
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scenes.wan.checkpoint import CheckpointError
-from scenes.wan.gguf_head import LIST, STRING, VALUES
+from scenes.wan.gguf_head import Damaged, read_values
 
 # Of sentencepiece_model.proto: fields of ModelProto, SentencePiece, TrainerSpec and NormalizerSpec.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
@@ -36,21 +33,23 @@ def spiece_of_gguf(path: Path) -> bytes | None:
     """
     try:
         with path.open("rb") as file:
-            known = dict(_values(file))
-    except (OSError, struct.error, ValueError, KeyError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"{path}: its head cannot be read ({error}): get the file again") from error
-    if known.get("model") != b"t5":
+            known = read_values(file, "tokenizer.ggml.")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
+    except Damaged as error:
+        raise CheckpointError(f"{path} {error}") from None
+    if known.get("model") != "t5":
         return None
     try:
         return b"".join(_model(known))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path}: its tokenizer is not whole ({error}): get the file again") from error
 
 
-def _model(known: dict[str, Any]) -> Iterator[bytes]:
+def _model(known: Mapping[str, Any]) -> Iterator[bytes]:
     kinds = [int(kind) for kind in known["token_type"]]
     for piece, score, kind in zip(known["tokens"], known["scores"], kinds, strict=True):
-        yield _bytes(_PIECES, _bytes(_PIECE, piece) + _float(_SCORE, float(score)) + _int(_TYPE, kind))
+        yield _bytes(_PIECES, _bytes(_PIECE, piece.encode()) + _float(_SCORE, float(score)) + _int(_TYPE, kind))
     trainer = {
         _MODEL_TYPE: _UNIGRAM,
         _VOCAB_SIZE: len(kinds),
@@ -61,53 +60,10 @@ def _model(known: dict[str, Any]) -> Iterator[bytes]:
     }
     none = _int(_BOS_ID, 2**64 - 1)  # -1: there is none
     yield _bytes(_TRAINER, b"".join(_int(field, int(value)) for field, value in trainer.items()) + none)
-    charsmap = bytes(known.get("precompiled_charsmap", b""))
+    charsmap = bytes(byte & 255 for byte in known.get("precompiled_charsmap", ()))
     prefix = _int(_DUMMY_PREFIX, int(known.get("add_space_prefix", True)))
     spaces = _int(_EXTRA_SPACES, int(known.get("remove_extra_whitespaces", True)))
     yield _bytes(_NORMALIZER, _bytes(_CHARSMAP, charsmap) + prefix + spaces)
-
-
-def _values(file: BufferedReader) -> Iterator[tuple[str, Any]]:
-    """The tokenizer's values in a GGUF head."""
-    magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
-    if magic != b"GGUF":
-        raise ValueError("no GGUF file")
-    for _ in range(count):
-        name = _string(file).decode()
-        value = _value(file, _number(file, "<I"))
-        if name.startswith("tokenizer.ggml."):
-            yield name.removeprefix("tokenizer.ggml."), value
-
-
-def _value(file: BufferedReader, kind: int) -> Any:
-    if kind == STRING:
-        return _string(file)
-    if kind != LIST:
-        return _numbers(file, kind, 1)[0]
-    of, count = _number(file, "<I"), _number(file, "<Q")
-    if of in (STRING, LIST):
-        return [_value(file, of) for _ in range(count)]
-    return _numbers(file, of, count)
-
-
-def _numbers(file: BufferedReader, kind: int, count: int) -> Any:
-    dtype = np.dtype(f"<{VALUES[kind]}")
-    return np.frombuffer(_exactly(file, count * dtype.itemsize), dtype)
-
-
-def _string(file: BufferedReader) -> bytes:
-    return _exactly(file, _number(file, "<Q"))
-
-
-def _number(file: BufferedReader, form: str) -> int:
-    return struct.unpack(form, file.read(struct.calcsize(form)))[0]
-
-
-def _exactly(file: BufferedReader, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise ValueError("it is cut short")
-    return data
 
 
 def _bytes(field: int, value: bytes) -> bytes:

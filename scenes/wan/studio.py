@@ -17,12 +17,15 @@ from scenes.wan.condition import condition, image_latent
 from scenes.wan.decode import decode
 from scenes.wan.denoise import denoise
 from scenes.wan.models import MODELS
+from scenes.wan.needs import free_ram
 from scenes.wan.prompts import Prompts, encode_story
 from scenes.wan.renderer import wan_of
 
 T = TypeVar("T")
 DENOISING = 0.85
 """The share of a shot's time that its steps take; the rest is the VAE's."""
+RAN_OUT = ("out of memory", "STATUS_ALLOC_FAILED")
+"""What CUDA itself, cuBLAS and cuDNN say; torch has a class for what its own allocator says."""
 
 
 class WanStudio:
@@ -30,11 +33,16 @@ class WanStudio:
 
     def __init__(self, shots: Sequence[Shot], machine: Machine) -> None:
         self._machine = machine
+        self._ram = machine.ram or free_ram()  # before anything is loaded
         self._wan = wan_of(shots[0])
         self._plan, self._needs = planned(shots, machine)
         machine.say(f"memory: {self._plan.says()}")
         self._cast: Cast = load_cast(self._wan, self._plan, machine)
-        self._prompts: Prompts = encode_story(shots, self._wan, self._cast.device)
+        try:
+            self._prompts: Prompts = encode_story(shots, self._wan, self._cast.device)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def made(self) -> dict[str, Any]:
@@ -42,9 +50,9 @@ class WanStudio:
 
     def render(self, shot: Shot, tell: Tell) -> Frames:
         """The shot's frames, as the decoder gives them; the last one is the frame handed on."""
-        wan_of(shot)
+        tell(0.0)  # who asked to stop meanwhile need not wait for a step
         latents = self._spared(lambda: self._denoised(shot, tell))
-        yield from self._decoded(shot, latents, tell)
+        yield from self._decoded(latents, tell)
 
     @torch.no_grad()
     def _denoised(self, shot: Shot, tell: Tell) -> torch.Tensor:
@@ -78,22 +86,24 @@ class WanStudio:
         last = read_still(shot.last) if shot.last is not None else None
         return condition(self._cast.vae, opening, last, shot.frames, self._plan.strips)
 
-    def _decoded(self, shot: Shot, latents: torch.Tensor, tell: Tell) -> Iterator[Frame]:
+    def _decoded(self, latents: torch.Tensor, tell: Tell) -> Iterator[Frame]:
         given = 0
         for attempt in (1, 2):
             try:
-                for index, frame in enumerate(self._frames(latents)):
+                for index, frame in enumerate(self._frames(latents, tell)):
                     if index >= given:
                         yield frame
                         given += 1
-                        tell(DENOISING + (1 - DENOISING) * given / shot.frames)
                 return
-            except torch.OutOfMemoryError as error:
-                told = str(error)
+            except RuntimeError as error:
+                told = _said_of_memory(error)
             self._lean(told, attempt)
 
-    def _frames(self, latents: torch.Tensor) -> Iterator[Frame]:
-        for batch in decode(self._cast.vae, latents, self._plan.strips):
+    def _frames(self, latents: torch.Tensor, tell: Tell) -> Iterator[Frame]:
+        def told(part: float) -> None:
+            tell(DENOISING + (1 - DENOISING) * part)
+
+        for batch in decode(self._cast.vae, latents, self._plan.strips, told):
             yield from batch
 
     def _spared(self, work: Callable[[], T]) -> T:
@@ -101,14 +111,14 @@ class WanStudio:
         for attempt in (1, 2):
             try:
                 return work()
-            except torch.OutOfMemoryError as error:
-                told = str(error)
+            except RuntimeError as error:
+                told = _said_of_memory(error)
             self._lean(told, attempt)
         raise AssertionError("the second attempt returns or raises")
 
     def _lean(self, told: str, attempt: int) -> None:
         """Go on with the next leaner plan, or raise MachineLacks. Outside of the handler, whose frames hold tensors."""
-        leanest = leaner(self._plan, self._needs, self._machine.ram)
+        leanest = leaner(self._plan, self._needs, self._ram)
         if leanest is None or attempt > 1:
             raise MachineLacks(
                 f"the GPU's memory ran out ({told.partition('.')[0]}) with the plan: {self._plan.says()}. "
@@ -135,6 +145,13 @@ class WanStudio:
     def close(self) -> None:
         self._cast.close()
         _free()
+
+
+def _said_of_memory(error: RuntimeError) -> str:
+    """What ran out, in torch's words; any other error is raised again."""
+    if isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in RAN_OUT):
+        return str(error)
+    raise error
 
 
 def _free() -> None:

@@ -20,6 +20,7 @@ from scenes.wan.arrive import Arrival, Target, arrive
 from scenes.wan.blocks import Ring
 from scenes.wan.checkpoint import Checkpoint, CheckpointError
 from scenes.wan.feed import Feed, Reading, arrivals
+from scenes.wan.numbers import read_numbers
 from scenes.wan.parts import Part
 from scenes.wan.stored import Files, Read, Stored
 from scenes.wan.tokenizer import END, LENGTH, PAD, Tokenizer, open_tokenizer
@@ -96,11 +97,20 @@ def _embedded(
             files.read(Read(info.path, info.offset + token * row, place * row, row), memoryview(raw))
     table = torch.empty(len(used), parts.shape.dim, device=device, dtype=dtype)
     chosen = replace(info, shape=tuple(table.shape), nbytes=len(raw))
-    scale = parts.embedding.scales.get("weight")
-    arrive(Target(table), Arrival(torch.frombuffer(raw, dtype=torch.uint8), chosen, scale))
+    arrive(Target(table), Arrival(torch.frombuffer(raw, dtype=torch.uint8), chosen, _scale(parts.embedding, used)))
     places = {token: place for place, token in enumerate(used)}
     padded = {prompt: each + [PAD] * (LENGTH - len(each)) for prompt, each in tokens.items()}
     return {prompt: table[[places[token] for token in each]][None] for prompt, each in padded.items()}
+
+
+def _scale(embedding: Part, rows: Sequence[int]) -> float | Arrival | None:
+    """Of some rows of the table, if it is scaled fp8."""
+    piece = embedding.layout.pieces.get("weight_scale")
+    if piece is None:
+        return embedding.scales.get("weight")
+    numbers = torch.from_numpy(read_numbers(piece.info)).view(-1)[list(rows)].to(torch.float32)
+    info = replace(piece.info, dtype="F32", shape=tuple(numbers.shape), nbytes=4 * len(numbers))
+    return Arrival(numbers.view(torch.uint8), info)
 
 
 @contextmanager

@@ -18,13 +18,12 @@ from typing import Any, cast
 from scenes.shot import MachineLacks
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from scenes.wan.spiece import spiece_of_gguf
+from scenes.wan.umt5 import SPIECE
 
 LENGTH = 512
 """Tokens that the model reads of a prompt, its end among them."""
 PAD, END = 0, 1
-SPIECE = "spiece_model"
-"""The tensor that holds the sentencepiece model in ComfyUI's files."""
-_FILES = ("spiece.model", "tokenizer.json")
+FILES = ("spiece.model", "tokenizer.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def _tokenizer_at(path: Path) -> Tokenizer | None:
 
 def _in_folder(folder: Path) -> Tokenizer | None:
     for place in (folder, folder / "tokenizer"):
-        for name in _FILES:
+        for name in FILES:
             if (place / name).is_file():
                 return _tokenizer_at(place / name)
     return None

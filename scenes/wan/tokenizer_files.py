@@ -7,11 +7,10 @@ from pathlib import Path
 
 from scenes.wan.candidates import Candidate, Shelf
 from scenes.wan.checkpoint import Checkpoint
-from scenes.wan.naming import WeightsMissing
+from scenes.wan.lookup import WeightsMissing
+from scenes.wan.tokenizer import FILES
+from scenes.wan.umt5 import SPIECE
 from scenes.wan.weights_folders import MODEL_INDEX, Places, walk
-
-FILES = ("spiece.model", "tokenizer.json")
-SPIECE = "spiece_model"
 
 
 def find_tokenizer(encoder: Candidate, tiers: Sequence[Places]) -> Path | None:

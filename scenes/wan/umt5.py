@@ -10,21 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, TensorInfo
-from scenes.wan.names import FP8, WIDENED
-from scenes.wan.numbers import read_numbers
-from scenes.wan.parts import Part
-from scenes.wan.stored import lay_out
+from scenes.wan.parts import Part, part_of
+from scenes.wan.tensors import NO_WEIGHTS, check_weight, is_scaled, several
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, TensorInfo]
 
 _EMBEDDING = "shared.weight"
 _NORM = "encoder.final_layer_norm.weight"
-_SCALE = "_scale"
+SPIECE = "spiece_model"
+"""The tensor that holds the tokenizer in ComfyUI's files."""
 
 _BLOCK = re.compile(r"(?:encoder\.block|enc\.blk|blocks)\.(\d+)\.(.+)")
 # A block's modules: transformers' name, llama.cpp's, WAN's own.
@@ -48,8 +46,6 @@ _REST = (
 _WITHIN_BY_NAME = {name: names[0] for names in _WITHIN for name in names}
 _REST_BY_NAME = {name: names[0] for names in _REST for name in names}
 _LEAVES = {"weight": "weight", "weight_scale": "weight_scale", "scale_weight": "weight_scale"}
-# The tokenizer, the mark of scaled fp8 files, and the scales of activations, which are for fp8 arithmetic.
-_NO_WEIGHTS = re.compile(r"spiece_model|scaled_fp8|.+\.(scale_input|input_scale|comfy_quant)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +99,12 @@ def encoder_parts(checkpoint: Checkpoint) -> EncoderParts:
     shape = _shape(checkpoint, names)
     parameters = _parameters(shape)
     _check(checkpoint, names, parameters)
-    starts = [f"encoder.block.{index}." for index in range(shape.layers)]
+    within = [f"{module}.weight" for module, _, _ in _WITHIN]
     return EncoderParts(
         shape,
-        _part(names, [_EMBEDDING], "shared."),
-        tuple(_part(names, [name for name in parameters if name.startswith(start)], start) for start in starts),
-        _part(names, [_NORM], "encoder.final_layer_norm."),
+        part_of(names, "shared.", ["weight"]),
+        tuple(part_of(names, f"encoder.block.{index}.", within) for index in range(shape.layers)),
+        part_of(names, "encoder.final_layer_norm.", ["weight"]),
     )
 
 
@@ -120,11 +116,10 @@ def _names(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
         ours = _our_name(theirs)
         if ours is not None:
             names[ours] = info
-        elif not _NO_WEIGHTS.fullmatch(theirs):
+        elif theirs != SPIECE and not theirs.endswith(NO_WEIGHTS):
             foreign.append(theirs)
     if foreign:
-        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-        raise _not_umt5(checkpoint, f"it holds {foreign[0]}{more}")
+        raise _not_umt5(checkpoint, f"it holds {several(foreign)}")
     return names
 
 
@@ -139,35 +134,14 @@ def _shape(checkpoint: Checkpoint, names: Tensors) -> EncoderShape:
 
 
 def _check(checkpoint: Checkpoint, names: Tensors, parameters: Mapping[str, Shape]) -> None:
-    scaled = any(name.endswith(_SCALE) for name in names) or "scaled_fp8" in checkpoint.tensors
+    scaled = is_scaled(checkpoint.tensors)
     for name, expected in parameters.items():
         if name not in names:
             raise _missing(checkpoint, name)
-        info, scale = names[name], names.get(name + _SCALE)
+        info = names[name]
         if info.shape != expected:
             raise _not_umt5(checkpoint, f"its {info.name} is {_by(info.shape)}, not {_by(expected)}")
-        if info.dtype not in WIDENED:
-            raise CheckpointError(
-                f"{info.path}: {info.name} is {info.dtype}, which cannot be read: take the encoder in bf16, fp16, "
-                "fp8 (scaled) or GGUF Q4 to Q8"
-            )
-        if scale is None and scaled and info.dtype in FP8:  # it would be noise
-            raise CheckpointError(f"{info.path}: {info.name} has lost its fp8 scale: get the file again")
-        if scale is not None and (info.dtype not in FP8 or prod(scale.shape) not in (1, expected[0])):
-            raise CheckpointError(f"{scale.path}: {scale.name} fits no {info.dtype} weight of {_by(info.shape)}")
-
-
-def _part(names: Tensors, chosen: list[str], start: str) -> Part:
-    """Some weights and the scales that go with them, by their names after `start`."""
-    tensors = {name.removeprefix(start): names[name] for name in chosen}
-    numbers: dict[str, float] = {}
-    for name in chosen:
-        scale = names.get(name + _SCALE)
-        if scale is not None and prod(scale.shape) == 1:
-            numbers[name.removeprefix(start)] = float(read_numbers(scale)[0])
-        elif scale is not None:
-            tensors[name.removeprefix(start) + _SCALE] = scale
-    return Part(lay_out(tensors), numbers)
+        check_weight(info, names.get(f"{name}_scale"), scaled)
 
 
 def _our_name(theirs: str) -> str | None:

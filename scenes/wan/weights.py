@@ -12,8 +12,10 @@ from typing import ClassVar
 from scenes.wan.candidates import Candidate, Shelf
 from scenes.wan.checkpoint import CheckpointError, read_checkpoint
 from scenes.wan.finding import Finder, Located, search_tiers
+from scenes.wan.fitting import WHATS
+from scenes.wan.identify import identify
+from scenes.wan.lookup import WeightsMissing, named_file
 from scenes.wan.models import WanModel
-from scenes.wan.naming import WeightsMissing, named_file
 from scenes.wan.weights_folders import KINDS, Kind, walk, weights_folders
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -78,9 +80,9 @@ def find_lora(name: str, beside: Path, folders: Sequence[Path]) -> Path:
         CheckpointError: it is no LoRA, or there are several of the name.
     """
     path = named_file(name, beside, "loras", weights_folders(folders), f'LoRA "{name}"')
-    part = _part_of(path)
+    part = identify(read_checkpoint(path)).part
     if part != "lora":
-        raise CheckpointError(f"{path} is {part}, not a LoRA: it goes into [look] model")
+        raise CheckpointError(f"{path} is {WHATS[part]}, not a LoRA: it goes into [look] model")
     return path
 
 
@@ -129,13 +131,6 @@ def _digest(path: Path, digest: Callable[[Path], str]) -> str:
     for file in read_checkpoint(path).files:
         each.update(f"{file.name} {_digest(file, digest)}\n".encode())
     return each.hexdigest()
-
-
-def _part_of(path: Path) -> str:
-    from scenes.wan.identify import identify
-
-    part = identify(read_checkpoint(path)).part
-    return {"expert": "an expert", "vae": "a VAE", "text-encoder": "a text encoder", "lora": "lora"}[part]
 
 
 __all__ = [

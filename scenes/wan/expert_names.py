@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
-from scenes.wan.anatomy import HEAD, PATCH, Shape, original_module, parameters
+from scenes.wan.anatomy import HEAD, PATCH, ExpertShape, Shape, original_module, parameters
 from scenes.wan.checkpoint import Checkpoint, CheckpointError, TensorInfo
 from scenes.wan.refusals import I2V_FILES
+from scenes.wan.tensors import NO_WEIGHTS, SCALES, check_weight, is_scaled, several
 
-FP8 = ("F8_E4M3", "F8_E5M2")
 PREFIXES = ("", "model.diffusion_model.", "diffusion_model.", "model.", "transformer.", "module.")
 """What stands before every key of an expert, by the program that wrote the file."""
-# Of safetensors; then those of GGUF that diffusers can dequantise in torch.
-WIDENED = frozenset(("F32", "F16", "BF16", *FP8)) | frozenset(
-    ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
-)
-SCALES = (".weight_scale", ".scale_weight")
-# The scales of activations are for arithmetic in fp8; the marks say what the dtypes say too.
-NO_WEIGHTS = (".input_scale", ".scale_input", ".comfy_quant", "scaled_fp8")
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertShape:
-    """What tells one WAN transformer from another; it has dim // 128 heads."""
-
-    dim: int
-    ffn: int
-    layers: int
-    in_channels: int
-    out_channels: int
-    text_dim: int
-    freq_dim: int
 
 
 def expert_names(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
@@ -57,19 +37,14 @@ def expert_names(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
         elif not bare.endswith(NO_WEIGHTS):
             unknown.append(key)
     if unknown:
-        raise CheckpointError(f"{checkpoint.path}: {_several(unknown)} would not load: it is no expert of WAN 2.2")
+        raise CheckpointError(f"{checkpoint.path}: {several(unknown)} would not load: it is no expert of WAN 2.2")
     missing = [name for name in sizes if name not in names]
     if missing:
         first = [_called(missing[0], checkpoint, prefix), *missing[1:]]
         raise CheckpointError(
-            f"{checkpoint.path} lacks {_several(first)} of the expert: it is not whole, download it again"
+            f"{checkpoint.path} lacks {several(first)} of the expert: it is not whole, download it again"
         )
     return _checked(checkpoint, names, sizes)
-
-
-def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Keys that are known and of no use: scales of activations, and marks."""
-    return tuple(key for key in checkpoint.tensors if key.endswith(NO_WEIGHTS))
 
 
 def expert_shape(checkpoint: Checkpoint) -> ExpertShape:
@@ -133,28 +108,17 @@ def _scaled_module(key: str) -> tuple[str, bool]:
 
 
 def _checked(checkpoint: Checkpoint, names: dict[str, TensorInfo], sizes: Mapping[str, Shape]) -> dict[str, TensorInfo]:
-    scaled = any(name not in sizes for name in names) or any(key.endswith("scaled_fp8") for key in checkpoint.tensors)
+    scaled = is_scaled(checkpoint.tensors)
     for name, size in sizes.items():
-        info, scale = names[name], names.get(f"{name}_scale")
-        if info.dtype not in WIDENED:
-            raise CheckpointError(
-                f"{info.path}: {info.name} is {info.dtype}, which is not supported: take a file in bf16, fp16, "
-                "fp8 (scaled) or GGUF Q4 to Q8"
-            )
+        info = names[name]
         if info.shape != size:
             if not checkpoint.gguf or not _same_but_ones(info.shape, size):
                 raise CheckpointError(
                     f"{info.path}: {info.name} is {list(info.shape)}, and {list(size)} in the model that its other "
                     "weights are of: it is damaged or another model's"
                 )
-            names[name] = replace(info, shape=size)
-        if scale is None and scaled and info.dtype in FP8:  # it would be noise
-            raise CheckpointError(f"{info.path}: {info.name} is scaled fp8 and its scale is missing: download it again")
-        if scale is not None and (info.dtype not in FP8 or prod(scale.shape) not in (1, size[0])):
-            raise CheckpointError(
-                f"{scale.path}: {scale.name} is {list(scale.shape)}, and {info.name} {list(size)} {info.dtype}: "
-                "such scales are not supported, take fp8 with one scale for each weight, bf16 or GGUF"
-            )
+            info = names[name] = replace(info, shape=size)
+        check_weight(info, names.get(f"{name}_scale"), scaled)
     return names
 
 
@@ -162,7 +126,3 @@ def _same_but_ones(shape: Shape, size: Shape) -> bool:
     """Whether they differ in sides of 1 alone, or in how a patch's first sides are counted."""
     squeezed = [side for side in size if side != 1]
     return [side for side in shape if side != 1] in (squeezed, [prod(squeezed[:2]), *squeezed[2:]])
-
-
-def _several(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

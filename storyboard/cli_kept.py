@@ -1,0 +1,118 @@
+"""The commands about kept work and this machine: `export`, `verify`, `gc` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from storyboard.failures import FAILED, say
+from storyboard.flags import AsJson, Device, DraftWork, StoreFolder, StoryFile
+
+
+def export(
+    story: StoryFile,
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="h264, hevc, av1, prores, prores-4444, ffv1, png, master")
+    ],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="PATH", help="where to")] = None,
+    crf: Annotated[float | None, typer.Option("--crf", min=0, max=63, help="quality of h264, hevc and av1")] = None,
+    draft: DraftWork = False,
+    device: Device = None,
+    store: StoreFolder = None,
+) -> None:
+    """Write the film in another format, from lossless frames."""
+    from storyboard.export import TARGETS, Export, export_path, keep_master
+    from storyboard.export import export as write
+    from storyboard.mistakes import did_you_mean
+    from storyboard.room import gigabytes
+    from storyboard.session import open_session
+
+    if to not in TARGETS:
+        there = f" (there are: {', '.join(TARGETS)})"
+        raise typer.BadParameter(f'no format "{to}"{did_you_mean(to, TARGETS) or there}')
+    session = open_session(story, store, device)
+    rehearsed = session.rehearsed(draft)
+    with session.run() as events:
+
+        def tell(scene: str, done: float) -> None:
+            events.progress("segment.progress", scene, done)
+
+        if to == "master":
+            if output is not None or crf is not None:
+                raise typer.BadParameter("a master lies in the store, lossless: drop --output and --crf")
+            size = keep_master(rehearsed, session.store, tell)
+            print(f"the finished frames are kept losslessly: {gigabytes(size)}; later exports read them")
+            return
+        path = output or export_path(rehearsed, to)
+        count = write(rehearsed, session.store, Export(to, path, crf), tell)
+    say(f"{count} frames")
+    print(path)
+
+
+def verify(story: StoryFile, draft: DraftWork = False, store: StoreFolder = None, as_json: AsJson = False) -> None:
+    """Prove that every scene opens on exactly the pixels it should."""
+    from dataclasses import asdict
+
+    from storyboard.session import open_session
+    from storyboard.verify import verify as check
+
+    session = open_session(story, store)
+    rehearsed = session.rehearsed(draft)
+    findings = list(check(rehearsed, session.store))
+    if not any(finding.holds is not None for finding in findings):
+        rehearsed.check_known()
+        say("nothing is rendered yet: there is nothing to verify")
+        raise typer.Exit(FAILED)
+    if as_json:
+        _out([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            state = {True: "exact ", False: "BROKEN", None: "  -   "}[finding.holds]
+            print(f"{state}  {finding.scene}: {finding.what}")
+    if any(finding.holds is False for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def gc(
+    story: StoryFile,
+    draft: DraftWork = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how much, drop nothing")] = False,
+    store: StoreFolder = None,
+) -> None:
+    """Drop kept work that no story of this store needs."""
+    from storyboard.room import gigabytes
+    from storyboard.session import open_session
+    from storyboard.sweep import resolved, sweep
+
+    session = open_session(story, store)
+    mode = session.mode(draft)
+    swept = sweep(session.store, mode, resolved(session.rehearsed(draft)), dry_run=dry_run)
+    session.store.memory.save()
+    verb = "would drop" if dry_run else "dropped"
+    counts = f"{swept.clips} clips, {swept.segments} segments, {swept.stills} stills"
+    print(f"{verb} {counts} that no {mode} scene needs: {gigabytes(swept.bytes)}")
+
+
+def doctor(store: StoreFolder = None, as_json: AsJson = False) -> None:
+    """Say what this machine can do, what it cannot, and the remedy."""
+    from dataclasses import asdict
+
+    from storyboard.doctor import examine
+    from storyboard.settings import settings
+
+    facts = settings(store)
+    findings = list(examine(facts.models, facts.store or Path(".storyboard")))
+    if as_json:
+        _out([asdict(finding) for finding in findings])
+        return
+    for finding in findings:
+        print(f"{finding.state:<8} {finding.part:<9} {finding.says}")
+        if finding.remedy and finding.remedy != finding.says:
+            print(f"{'':<18} -> {finding.remedy}")
+
+
+def _out(facts: Any) -> None:
+    print(json.dumps(facts, ensure_ascii=False, indent=1))

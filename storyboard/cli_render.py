@@ -1,0 +1,119 @@
+"""`storyboard plan` and `storyboard render`: what would be made, and the making."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from storyboard.failures import FAILED, PARTLY, STORY, say
+from storyboard.flags import (
+    AsEvents,
+    AsJson,
+    Attention,
+    Compile,
+    Device,
+    Draft,
+    FilmFile,
+    Ram,
+    SceneNames,
+    StoreFolder,
+    StoryFile,
+    Vram,
+)
+
+if TYPE_CHECKING:
+    from storyboard.production import Outcome
+
+
+def plan(
+    story: StoryFile,
+    draft: Draft = False,
+    scene: SceneNames = None,
+    film: FilmFile = None,
+    device: Device = None,
+    vram: Vram = None,
+    ram: Ram = None,
+    attention: Attention = None,
+    compile: Compile = None,
+    store: StoreFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a render would make, and why."""
+    from storyboard.plan import plan_lines, plan_of
+    from storyboard.session import open_session
+
+    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
+    planned = plan_of(session.rehearsed(draft, scene, film), session.store)
+    session.store.memory.save()
+    if as_json:
+        print(json.dumps(planned.json(), ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(plan_lines(planned)))
+    if any(each.state == "broken" for each in planned.scenes):
+        raise typer.Exit(STORY)
+
+
+def render(
+    story: StoryFile,
+    draft: Draft = False,
+    scene: SceneNames = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="make the named scenes (or all) anew; the old are kept as takes")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="a new seed for one --scene")] = None,
+    reroll: Annotated[bool, typer.Option("--reroll", help="a new random seed for one --scene")] = False,
+    film: FilmFile = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other scenes when one fails")] = False,
+    device: Device = None,
+    vram: Vram = None,
+    ram: Ram = None,
+    attention: Attention = None,
+    compile: Compile = None,
+    store: StoreFolder = None,
+    as_json: AsEvents = False,
+) -> None:
+    """Make what is missing, then the film."""
+    from dataclasses import replace
+
+    from storyboard.production import produce
+    from storyboard.reroll import with_new_seed
+    from storyboard.session import open_session
+
+    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
+    names, new = session.named(scene), None
+    options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
+    if force:
+        options = replace(options, anew=names or frozenset(s.name for s in session.story.scenes))
+    if seed is not None or reroll:
+        new = with_new_seed(session.story, _one_scene(names, seed, reroll), seed)
+        options = replace(options, scenes=new.scenes)
+    with session.run(as_json) as events:
+        on_kept = new.writer(events) if new is not None else None
+        outcome = produce(new.story if new else session.story, session.store, options, events, on_kept)
+    _report(outcome, as_json)
+
+
+def _one_scene(names: frozenset[str] | None, seed: int | None, reroll: bool) -> str:
+    """The scene that gets a new seed."""
+    if seed is not None and reroll:
+        raise typer.BadParameter("one of --seed and --reroll")
+    if names is None or len(names) != 1:
+        raise typer.BadParameter("--seed and --reroll need exactly one --scene NAME")
+    return next(iter(names))
+
+
+def _report(outcome: Outcome, as_json: bool) -> None:
+    for name, why in outcome.failed.items():
+        say(f'scene "{name}" failed: {why}')
+    if outcome.skipped:
+        say(f"not begun, since they wait for what failed: {', '.join(sorted(outcome.skipped))}")
+    if outcome.film is None and outcome.missing:
+        say(f"no film yet, missing: {', '.join(outcome.missing)}")
+    if outcome.film is not None and not as_json:
+        if not outcome.joined:
+            say("nothing to do: the film is as the story says")
+        print(outcome.film)
+    if outcome.failed:
+        raise typer.Exit(PARTLY if outcome.there else FAILED)
