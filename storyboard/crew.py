@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -18,6 +19,7 @@ from scenes.files import load_clip, write_clip
 from scenes.footage import Clip, DamagedFile, Still
 from scenes.picture import fit_picture
 from scenes.shot import Machine, MachineLacks, Shot, Stopped, Studio
+from scenes.wan.checkpoint import CheckpointError
 from storyboard.events import Events
 from storyboard.identity import digest
 from storyboard.store import CLIPS, SEGMENTS, Store
@@ -113,7 +115,9 @@ class LocalCrew:
         except Stopped:
             raise
         except Exception as error:
-            self._events.tell(event, scene=scene, why=str(error))
+            told = isinstance(error, MachineLacks | CheckpointError | DamagedFile | OSError)
+            trace = None if told else "".join(traceback.format_exception(error))
+            self._events.tell(event, scene=scene, why=str(error), trace=trace)
             raise
 
     def _was_shot(self, scene: str) -> None:

@@ -7,7 +7,7 @@ import re
 from post.devices import gpus, has_gpu, installed
 from storyboard.story import Story
 
-WAN_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "gguf", "sentencepiece", "ftfy")
+WAN_PACKAGES = ("torch", "diffusers", "transformers", "sentencepiece", "tokenizers", "ftfy", "psutil")
 FP8_SM = 89
 
 

@@ -13,7 +13,7 @@ from scenes.wan.identify import identify
 from scenes.wan.models import I2V_A14B, MODELS, WanModel
 from scenes.wan.named import NAMED, find_loras
 from scenes.wan.recipes import RecipeError
-from scenes.wan.weights import Candidate, WeightsMissing, candidates, find_weights, gguf_problem, lora_files, troubles
+from scenes.wan.weights import Candidate, WeightsMissing, candidates, find_weights, lora_files, troubles
 from storyboard.catalogue import CATALOGUE
 from storyboard.room import gigabytes
 
@@ -132,7 +132,7 @@ def _model(model: WanModel, folders: Sequence[Path]) -> ServedModel:
         size = sum(each.stat().st_size for each in ([tokenizer] if tokenizer.is_file() else tokenizer.iterdir()))
     where = located.text_encoder if tokenizer is None else tokenizer
     files.append(ServedFile("tokenizer", str(where), "in the text encoder" if tokenizer is None else "", size))
-    return ServedModel(model.name, tuple(files), gguf_problem(located), pull)
+    return ServedModel(model.name, tuple(files), None, pull)
 
 
 def _file(part: str, path: Path) -> ServedFile:

@@ -88,6 +88,7 @@ def test_recipes_and_their_loras(weights: Path):
     assert recipes["lightning-4"].note is None
     assert recipes["motion-6"].note is not None  # another family's are here
     assert recipes["motion-6"].pull == "storyboard models pull lightx2v"
+    assert [Path(path).name for path in recipes["hybrid-12"].loras] == pair[1:]  # it has none on the other expert
     assert (recipes["quality-40"].loras, recipes["quality-40"].lacks) == ((), None)
     assert re.search(r"quality-40 +none needed", text(models_here([weights])))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scenes.shot import Stopped
-from scenes.wan.recipes import Recipe, Step
+from scenes.wan.recipes import SAMPLERS, Recipe, Step
 from scenes.wan.samplers import SOLVERS, gaussian, model_time, sample
 from scenes.wan.schedules import sigmas
 
@@ -295,6 +295,10 @@ def test_nothing_waits_for_the_device_and_only_noise_goes_to_it(sampler: str) ->
         )
     drawn = {"lcm": steps, "dpmpp_2m_sde": steps, "dpmpp_sde": 2 * (steps - 1)}.get(sampler, 0)
     assert copies.seen == ["aten._to_copy.default"] * drawn
+
+
+def test_a_recipe_may_name_every_sampler_there_is() -> None:
+    assert tuple(SOLVERS) == SAMPLERS
 
 
 def test_noise_is_drawn_on_the_cpu_as_the_pipelines_do() -> None:

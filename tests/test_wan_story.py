@@ -552,6 +552,7 @@ class TestShooting:
         assert (set(outcome.failed), outcome.skipped) == ({"boat"}, {"sea"})
         (failed,) = [event for event in two.events if event["event"] == "scene.failed"]
         assert (failed["scene"], failed["why"], sentence(failed)) == ("boat", "it would not do", "boat: failed")
+        assert "ValueError: it would not do" in failed["trace"]  # of what nobody foresaw
         assert studio.log == ["open 3", "render a dock", "render a boat", "close", "finish"]
 
     def test_it_is_closed_before_the_last_clip_is_finished(

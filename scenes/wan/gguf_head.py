@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -102,7 +102,7 @@ def read_values(file: BinaryIO, prefix: str) -> dict[str, Value]:
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_told() -> Generator[None]:
     try:
         yield
     except (struct.error, UnicodeDecodeError, RecursionError, MemoryError):

@@ -110,17 +110,6 @@ def hashed(located: Located, digest: Callable[[Path], str]) -> Weights:
     )
 
 
-def gguf_problem(located: Located) -> str | None:
-    """What lacks to read the GGUF files among these."""
-    from importlib.util import find_spec
-
-    paths = [path for path in (located.high, located.low, located.text_encoder) if path is not None]
-    gguf = next((path for path in paths if path.suffix.lower() == ".gguf"), None)
-    if gguf is None or find_spec("gguf") is not None:
-        return None
-    return f'{gguf} needs the package gguf: pip install "storyboard[wan]"'
-
-
 def _digest(path: Path, digest: Callable[[Path], str]) -> str:
     if not path.is_dir():
         target = path.resolve()
@@ -143,7 +132,6 @@ __all__ = [
     "candidates",
     "find_lora",
     "find_weights",
-    "gguf_problem",
     "hashed",
     "lora_files",
     "troubles",
