@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from post.devices import gpu_of
+from post.devices import device_problem, gpu_of
 from scenes.shot import MachineLacks
 from scenes.wan.budget import plan_memory
 from scenes.wan.checkpoint import CheckpointError
@@ -15,12 +15,14 @@ from storyboard.production import Rehearsed
 def footprint(rehearsed: Rehearsed) -> tuple[str | None, str | None]:
     """Where WAN's weights will lie while it draws, with the peaks foreseen; or what does not fit.
 
-    Neither where nothing is to be drawn, or weights are missing. Without a GPU here it is the widest plan.
+    Neither where nothing is to be drawn, weights are missing or the device asked for is not here. Without a GPU it is
+    the widest plan.
     """
     options, crew = rehearsed.options, rehearsed.crew
     missing = [shot for name, shot in crew.shots.items() if name in crew.missing_clips]
     drawn = [(shot, shot.renderer) for shot in missing if isinstance(shot.renderer, Wan)]
-    if not drawn or any(_missing(wan) for _, wan in drawn):
+    wrong = options.device is not None and device_problem(options.device) is not None
+    if wrong or not drawn or any(_missing(wan) for _, wan in drawn):
         return None, None
     gpu = gpu_of(options.device)
     vram = options.vram or (gpu.bytes if gpu is not None else None)

@@ -84,3 +84,15 @@ def test_on_a_cpu_all_of_it_is_ram() -> None:
     plan = plan_memory(needs(), None, None, gpu=False)
     assert plan.says().startswith("on the CPU")
     assert plan.ram > BF16.raw * 2
+
+
+@pytest.mark.parametrize("gib", range(12, 70))
+def test_every_size_of_ram_from_12_gib_on_has_a_plan(gib: int) -> None:
+    plan = plan_memory(needs(), 24 * GIB, gib * GIB)
+    assert plan.ram <= gib * GIB
+
+
+def test_a_leaner_plan_of_a_cpu_is_a_cpus() -> None:
+    plan = leaner(plan_memory(needs(), None, None, gpu=False), needs(), None)
+    assert plan is not None
+    assert plan.says().startswith("on the CPU")

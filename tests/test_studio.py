@@ -536,7 +536,7 @@ def test_out_of_memory_twice_is_this_machines_lack(
         with pytest.raises(MachineLacks) as lacking:
             drawn(by, asked)
         said = str(lacking.value)
-        assert said.startswith("the GPU's memory ran out (CUDA out of memory) with the plan: weights streamed")
+        assert said.startswith("the GPU's memory ran out (CUDA out of memory) with the plan: on the CPU, weights streamed")
         assert 'Use fewer frames, a smaller size or vae = "bf16"' in said
         assert apart(drawn(by, asked), expected) <= 1, "a smaller shot may fit: the studio goes on"
 

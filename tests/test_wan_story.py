@@ -300,6 +300,12 @@ class TestLacks:
         assert "--draft" in lack
         assert two.plan(device="cpu").lacks == ()
 
+    @pytest.mark.parametrize("device", ["cuda:x", "cuda:-1", "cuda:99", "tpu"])
+    def test_a_device_that_is_none(self, two: Film, device: str):
+        plan = two.plan(device=device)
+        assert plan.lacks[0].startswith(f"--device {device} is ")
+        assert plan.memory is None
+
     def test_a_package(self, two: Film, monkeypatch: pytest.MonkeyPatch):
         from post.devices import installed
 

@@ -15,7 +15,6 @@ import torch
 from scenes.wan.checkpoint import TensorInfo
 from scenes.wan.widen import PLAIN, as_stored, rows_at_once, widened_rows
 
-HALVES = (torch.bfloat16, torch.float16)
 FP8_MOST = 448.0
 """The largest number of e4m3."""
 
@@ -86,8 +85,15 @@ def _product_at_once(target: Target, additions: Sequence[Addition]) -> Product |
     if len(additions) != 1 or not isinstance(additions[0], Product) or weight.device.type != "cuda":
         return None
     product = additions[0]
-    halves = weight.dtype in HALVES and target.scale is None
-    return product if halves and product.up.dtype == product.down.dtype == weight.dtype else None
+    alike = product.up.dtype == product.down.dtype == weight.dtype
+    return product if alike and _sums_in_fp32(weight.dtype) and target.scale is None else None
+
+
+def _sums_in_fp32(dtype: torch.dtype) -> bool:
+    """Whether tensor cores sum products of this type in fp32, as they do unless fp16 was asked for."""
+    if dtype == torch.float16:
+        return not torch.backends.cuda.matmul.allow_fp16_accumulation
+    return dtype == torch.bfloat16
 
 
 def _multiply(weight: torch.Tensor, product: Product) -> None:
@@ -154,7 +160,7 @@ def _chunked(
 def _add(part: torch.Tensor, addition: Addition, rows: int, which: slice) -> None:
     if isinstance(addition, Product):
         up, down = addition.up.flatten(1)[which], addition.down.flatten(1)
-        if up.dtype == down.dtype and up.dtype in HALVES:
+        if up.dtype == down.dtype and up.is_cuda and _sums_in_fp32(up.dtype):
             # Exact products on the tensor cores, summed in fp32: ten times quicker than fp32 arithmetic.
             part.add_(torch.mm(up, down, out_dtype=torch.float32), alpha=addition.scale)
         else:

@@ -72,14 +72,20 @@ def why_not(name: str, device: torch.device) -> str | None:
     kernel = KERNELS[name]
     if kernel.package is not None and not _installed(kernel.package):
         return f"the package {kernel.package} is not installed"
+    problem = _problem(kernel, device)
+    if problem is not None and name == "flash-4":
+        _flash_4("restore_flash_attention_impl")  # else torch's own flash attention would go on running its kernels
+    return problem
+
+
+def _problem(kernel: Kernel, device: torch.device) -> str | None:
     try:
-        if name == "flash-4":
-            _activate_flash_4()
+        if kernel.name == "flash-4" and not _flash_4("activate_flash_attention_impl", "FA4"):
+            return f"torch {torch.__version__} cannot take it; 2.11 can"
         error = _error(kernel, device)
     except Exception as failure:  # whatever a foreign kernel raises on a device it was not built for
-        return (
-            f"it does not run here ({type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''})"
-        )
+        said = str(failure).partition("\n")[0]
+        return f"it does not run here ({type(failure).__name__}: {said})"
     limit = EXACT if kernel.exact else QUANTISED
     return None if error <= limit else f"it is off by {error:.1%} on this device"
 
@@ -91,11 +97,12 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _activate_flash_4() -> None:
-    activate: Callable[[str], None] | None = getattr(torch.nn.attention, "activate_flash_attention_impl", None)
-    if activate is None:
-        raise RuntimeError(f"torch {torch.__version__} cannot take it; 2.11 can")
-    activate("FA4")
+def _flash_4(change: str, *implementation: str) -> bool:
+    """Change which kernels torch's flash attention runs, in this process; whether this torch can."""
+    function: Callable[..., object] | None = getattr(torch.nn.attention, change, None)
+    if function is not None:
+        function(*implementation)
+    return function is not None
 
 
 def _error(kernel: Kernel, device: torch.device) -> float:

@@ -138,7 +138,7 @@ def plan_memory(needs: Needs, vram: int | None, ram: int | None, gpu: bool = Tru
     least: MemoryPlan | None = None
     if not gpu:
         plan = _plan(needs, False, 1, ram)
-        return replace(plan, ram=plan.ram + plan.vram, gpu=False)
+        return replace(plan, ram=plan.ram + plan.vram, gpu=False)  # what --ram allows is kept to at each step
     for resident in (True, False):
         for strips in (1, 2, 4, MOST_STRIPS):
             plan = _plan(needs, resident, strips, ram)
@@ -150,7 +150,10 @@ def plan_memory(needs: Needs, vram: int | None, ram: int | None, gpu: bool = Tru
 
 
 def leaner(plan: MemoryPlan, needs: Needs, ram: int | None) -> MemoryPlan | None:
-    """The next plan that asks for less GPU memory; None where there is none."""
+    """The next plan that asks for less memory to compute in; None where there is none."""
+    if not plan.gpu:
+        found = leaner(replace(plan, gpu=True), needs, ram)
+        return None if found is None else replace(found, ram=found.ram + found.vram, gpu=False)
     if any(placement.resident for placement in plan.placements):
         return _plan(needs, False, min(MOST_STRIPS, plan.strips * 2), ram)
     if plan.strips < MOST_STRIPS:
@@ -167,9 +170,8 @@ def _plan(needs: Needs, resident: bool, strips: int, ram: int | None) -> MemoryP
     width = needs.experts[0].width
     acting = int(ACTIVATION_PER_TOKEN_AND_WIDTH * width * (needs.tokens + 512 * needs.text))
     decoding = needs.vae_bytes(strips)
-    ring = RING_BLOCKS * max(expert.raw // expert.blocks for expert in needs.experts)
     in_ram = sum(_in_ram(expert, *place) for expert, place in zip(needs.experts, places, strict=True))
-    reading = ring if any(place.source == "disk" for place in placements) else 0
+    reading = _ring(needs) if any(place.source == "disk" for place in placements) else 0
     total = PROCESS_RAM + in_ram + reading + needs.loras
     return MemoryPlan(placements, held, strips, weights + acting, weights + decoding, total)
 
@@ -182,20 +184,25 @@ def _in_ram(expert: ExpertBytes, place: Placement, held: int) -> int:
 
 def _streamed(needs: Needs, ram: int | None) -> list[tuple[Placement, int]]:
     """In RAM what fits, the expert that runs most often first; of the others as many blocks as fit."""
-    ring = RING_BLOCKS * max(expert.raw // expert.blocks for expert in needs.experts)
-    room = None if ram is None else ram - PROCESS_RAM - needs.loras
+    if ram is None or sum(expert.raw for expert in needs.experts) <= ram - PROCESS_RAM - needs.loras:
+        return [(Placement(False, "ram"), 0) for _ in needs.experts]
+    room = ram - PROCESS_RAM - needs.loras - _ring(needs)
     chosen: dict[int, tuple[Placement, int]] = {}
-    order = sorted(range(len(needs.experts)), key=lambda index: -needs.experts[index].calls)
-    for index in order:
+    for index in sorted(range(len(needs.experts)), key=lambda index: -needs.experts[index].calls):
         expert = needs.experts[index]
-        if room is None or expert.raw <= room:
+        if expert.raw <= room:
             chosen[index] = (Placement(False, "ram"), 0)
-            room = None if room is None else room - expert.raw
+            room -= expert.raw
         else:
-            held = max(0, min(expert.blocks, (room - ring) * expert.blocks // expert.raw))
+            held = max(0, min(expert.blocks, room * expert.blocks // expert.raw))
             chosen[index] = (Placement(False, "disk"), held)
-            room = room - expert.raw * held // expert.blocks
+            room -= expert.raw * held // expert.blocks
     return [chosen[index] for index in range(len(needs.experts))]
+
+
+def _ring(needs: Needs) -> int:
+    """Bytes of the buffers that blocks on disk go through."""
+    return RING_BLOCKS * max(expert.raw // expert.blocks for expert in needs.experts)
 
 
 def _too_small(least: MemoryPlan, vram: int | None, ram: int | None, needs: Needs) -> str:

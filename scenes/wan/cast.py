@@ -27,8 +27,6 @@ from scenes.wan.renderer import Wan, wan_of
 from scenes.wan.vae import load_vae
 
 VAE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-EVALUATIONS = {"dpmpp_sde": 2}
-"""Of the model in one step; every other sampler asks once."""
 
 
 def device_of(machine: Machine) -> torch.device:
@@ -83,8 +81,7 @@ class Cast:
     def take(self, recipe: Recipe, loras: tuple[Lora, ...]) -> None:
         """Make ready for a shot: its recipe's LoRAs and its own. Raises CheckpointError where one does not load."""
         self._recipe, self._shot = recipe, loras
-        times = EVALUATIONS.get(recipe.sampler, 1)
-        self._order = [self._expert(s) for s in recipe.steps for _ in range(times * (1 if s.cfg == 1 else 2))]
+        self._order = [self._expert(step) for step in recipe.calls]
         self._calls = 0
         for expert in {id(e): e for e in self._order}.values():
             self._merge(expert, next(s for s in recipe.steps if self._expert(s) is expert))
@@ -141,10 +138,14 @@ def load_cast(wan: Wan, plan: MemoryPlan, machine: Machine) -> Cast:
     vae = load_vae(read_checkpoint(wan.weights.vae.path), device, VAE_DTYPES[wan.vae])
     facts: Mapping[str, Any] = {"precision": wan.precision, "compile": compiled, "attention": kernel.backend}
     high = Expert(read_checkpoint(wan.weights.high.path), device, plan.placements[0], **facts, held=plan.held[0])
-    low = high
-    if wan.weights.low is not None:
-        checkpoint = read_checkpoint(wan.weights.low.path)
-        low = Expert(checkpoint, device, plan.placements[1], **facts, beside=high, held=plan.held[1])
+    try:
+        low = high
+        if wan.weights.low is not None:
+            checkpoint = read_checkpoint(wan.weights.low.path)
+            low = Expert(checkpoint, device, plan.placements[1], **facts, beside=high, held=plan.held[1])
+    except BaseException:
+        high.close()  # its threads are reading
+        raise
     return Cast(device, kernel, compiled, vae, high, low, machine)
 
 

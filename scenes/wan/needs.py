@@ -30,7 +30,7 @@ def needs_of(shots: Sequence[tuple[Shot, Wan]]) -> Needs:
     longest = max((shot for shot, _ in shots), key=lambda shot: shot.frames * shot.size[0] * shot.size[1])
     calls = Counter[str]()
     for _, each in shots:
-        calls.update(step.expert for step in each.recipe.steps for _ in range(1 if step.cfg == 1 else 2))
+        calls.update(step.expert for step in each.recipe.calls)
     files = [wan.weights.high, *([wan.weights.low] if wan.weights.low is not None else [])]
     experts = tuple(
         expert_bytes(read_checkpoint(file.path), calls[name], wan.precision)

@@ -68,6 +68,15 @@ class Recipe:
     nag: Nag | None = None
 
     @property
+    def calls(self) -> tuple[Step, ...]:
+        """The step of each evaluation of the model, in order: two where cfg acts; twice as many within dpmpp_sde."""
+        calls: list[Step] = []
+        for step in self.steps:
+            halves = 2 if self.sampler == "dpmpp_sde" and step is not self.steps[-1] else 1
+            calls += [step] * (halves * (1 if step.cfg == 1 else 2))
+        return tuple(calls)
+
+    @property
     def negative_acts(self) -> bool:
         """Whether a negative prompt changes anything."""
         return self.nag is not None or any(step.cfg != 1 for step in self.steps)

@@ -103,7 +103,10 @@ def _check(checkpoint: Checkpoint, tensors: dict[str, TensorInfo], vae: nn.Modul
 
 
 def _weight(info: TensorInfo, device: torch.device, dtype: torch.dtype) -> Tensor:
-    raw = torch.from_numpy(np.fromfile(info.path, np.uint8, info.nbytes, offset=info.offset))
+    stored = np.fromfile(info.path, np.uint8, info.nbytes, offset=info.offset)
+    if stored.size < info.nbytes:
+        raise CheckpointError(f"{info.path} has been cut short since it was looked at: {AGAIN}")
+    raw = torch.from_numpy(stored)
     weight = raw.view(DTYPES[info.dtype]).reshape(info.shape).to(device, dtype)
     if device.type == "cuda" and weight.ndim in CHANNELS_LAST:  # a tenth faster in bf16 on an H200
         weight = weight.to(memory_format=CHANNELS_LAST[weight.ndim])
