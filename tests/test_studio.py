@@ -536,7 +536,9 @@ def test_out_of_memory_twice_is_this_machines_lack(
         with pytest.raises(MachineLacks) as lacking:
             drawn(by, asked)
         said = str(lacking.value)
-        assert said.startswith("the GPU's memory ran out (CUDA out of memory) with the plan: on the CPU, weights streamed")
+        assert said.startswith(
+            "the GPU's memory ran out (CUDA out of memory) with the plan: on the CPU, weights streamed"
+        )
         assert 'Use fewer frames, a smaller size or vae = "bf16"' in said
         assert apart(drawn(by, asked), expected) <= 1, "a smaller shot may fit: the studio goes on"
 
@@ -589,6 +591,13 @@ def test_ram_that_is_not_allowed_ends_the_shot(fp8: Wan, still: Still) -> None:
     ):
         drawn(by, asked)
     with closing(opened(asked, ram=used + 8 * GIB)) as by:
+        drawn(by, asked)
+
+
+def test_latents_that_are_no_numbers_are_no_clip(fp8: Wan, still: Still, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, does = shot(fp8, still), studio.denoise
+    monkeypatch.setattr(studio, "denoise", lambda *given, **more: does(*given, **more) * float("nan"))
+    with closing(opened(asked)) as by, pytest.raises(FloatingPointError, match="a LoRA or a weights file is damaged"):
         drawn(by, asked)
 
 

@@ -57,7 +57,7 @@ class WanStudio:
     @torch.no_grad()
     def _denoised(self, shot: Shot, tell: Tell) -> torch.Tensor:
         wan, cast = wan_of(shot), self._cast
-        steps, latents = len(wan.recipe.steps), (shot.frames - 1) // 4 + 1
+        steps, count = len(wan.recipe.steps), (shot.frames - 1) // 4 + 1
         takes_end = MODELS[wan.model].takes_end_image
         cast.take(wan.recipe, shot.loras)
         cast.set_nag(wan.recipe)
@@ -67,17 +67,24 @@ class WanStudio:
             self._within_ram()
             tell(DENOISING * (done + 1) / steps)
 
-        return denoise(
+        latents = denoise(
             wan.recipe,
             condition=given,
             text=self._prompts.text(shot.prompt),
             negative=self._prompts.negative(shot),
             predict=cast.predict,
             seed=shot.seed,
-            shape=(1, given.shape[1] - 4 if takes_end else given.shape[1], latents, *given.shape[3:]),
+            shape=(1, given.shape[1] - 4 if takes_end else given.shape[1], count, *given.shape[3:]),
             device=cast.device,
             told=told,
         )
+        # Else black frames would be kept, and handed on.
+        if not bool(torch.isfinite(latents).all()):
+            raise FloatingPointError(
+                "the latents are not finite numbers (NaN): a LoRA or a weights file is damaged, or a strength, "
+                'precision = "fp16-accumulate" or a kernel asked for by --attention is beyond its range'
+            )
+        return latents
 
     def _condition(self, shot: Shot) -> torch.Tensor:
         opening = read_still(shot.opening[-1])
