@@ -10,13 +10,13 @@
 # Ubuntu 24.04 has Python 3.12, the newest for which every package has a wheel.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS base
 
-# graphics: Vulkan, which RIFE runs on; video: NVENC. pip's cache is a mount of the build, no part of the image.
+# graphics: Vulkan, which RIFE by ncnn runs on; video: NVENC. pip's cache is a mount of the build, no part of the image.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics,video \
     STORYBOARD_MODELS=/models \
     PATH=/opt/venv/bin:$PATH \
     PIP_CACHE_DIR=/root/.cache/pip
 
-# Each package with its user. Recommended ones stay out: libvulkan1's is a CPU driver, on which RIFE would silently crawl.
+# Each package with its user. Recommended ones stay out; libvulkan1's, Mesa's drivers, have a layer of their own below.
 # No versions: Ubuntu's archive keeps the newest alone, and the next security fix would break a pinned build.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -59,6 +59,7 @@ COPY pyproject.toml /src/
 COPY scripts/requirements.py /src/scripts/
 RUN python3 /src/scripts/requirements.py wan > /render.txt \
     && python3 /src/scripts/requirements.py wan dev > /check.txt
+RUN python3 /src/scripts/requirements.py timeline > /timeline.txt
 
 
 FROM base AS environment
@@ -76,14 +77,26 @@ RUN --mount=type=bind,from=requirements,source=/render.txt,target=/tmp/render.tx
     --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint /tmp/constraints.txt --requirement /tmp/render.txt
 
-# New layers go here, each a RUN of its own.
-
 # That user may have no entry and no home, and torch's compiler asks for both.
 ENV HOME=/tmp USER=storyboard
 
 # WAN's compiled blocks and the digests of its weights: a volume too, or each container would make them again.
 ENV XDG_CACHE_HOME=/cache
 RUN install --directory --mode=1777 /cache
+
+# Vulkan for AMD's and Intel's GPUs, for RIFE by ncnn. The CPU driver that comes along is refused by us.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends mesa-vulkan-drivers \
+    && rm -rf /var/lib/apt/lists/*
+
+# Timelines for editors: OpenTimelineIO.
+RUN --mount=type=bind,from=requirements,source=/timeline.txt,target=/tmp/timeline.txt \
+    --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /tmp/constraints.txt --requirement /tmp/timeline.txt
+
+# New layers go here, each a RUN of its own.
 WORKDIR /stories
 
 

@@ -4,7 +4,7 @@ VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help film test setup lint format clean
+.PHONY: help film test rife setup lint format clean
 .NOTPARALLEL: # two installs must not write one .venv at once
 
 help: ## Show this list
@@ -15,6 +15,13 @@ film: $(VENV)/.film ## Render the example story as a draft film
 
 test: $(VENV)/.dev ## Run every check and the whole test suite
 	@scripts/check
+
+# Its build needs: apt install g++ libvulkan-dev python3-dev swig. With libvulkan1 mesa-vulkan-drivers it also draws by
+# Vulkan, on a software driver where there is no GPU.
+rife: $(VENV)/.dev ## Build rife-ncnn-vulkan-python and test against it
+	scripts/build_rife_ncnn --no-models
+	$(PIP) install --no-deps --force-reinstall dist/rife_ncnn_vulkan_python-1.2.1-*.whl
+	REQUIRE_RIFE_NCNN=1 $(VENV)/bin/pytest tests/test_rife_ncnn.py
 
 setup: $(VENV)/.dev ## Make .venv with all that development needs
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from post.upscale import RealESRGAN, Upscale
 from post.weights import INSTALL
 
 
@@ -77,18 +76,20 @@ def net_problem() -> str | None:
     return None
 
 
-def device_problem(device: str) -> str | None:
-    """What is wrong with a device's name on this machine; None where nothing is."""
+def device_problem(device: str, flag: str = "--device") -> str | None:
+    """What is wrong with a device's name on this machine; None where nothing is. flag: it was named by."""
     named = re.fullmatch(r"cpu|mps|cuda(?::(\d+))?", device)
     if named is None:
-        return f'--device {device} is no device: write "cuda:0" or "cpu"'
+        return f'{flag} {device} is no device: write "cuda:0" or "cpu"'
+    if device == "mps" and sys.platform != "darwin":
+        return f"{flag} mps is not on this machine: it is a Mac's GPU"
     if device.startswith("cuda"):
         found = gpus()
         if int(named[1] or 0) >= len(found):
             there = ", ".join(f"cuda:{i} {gpu.name}" for i, gpu in enumerate(found)) or "none"
-            return f"--device {device} is not on this machine (CUDA devices here: {there})"
+            return f"{flag} {device} is not on this machine (CUDA devices here: {there})"
         if _torch().endswith("+cpu"):
-            return f"--device {device}: the torch installed here ({_torch()}) is a CPU build; install one with CUDA"
+            return f"{flag} {device}: the torch installed here ({_torch()}) is a CPU build; install one with CUDA"
     return None
 
 
@@ -105,10 +106,3 @@ def installed(package: str, module: str | None = None) -> str:
         return version(package) if find_spec(module or package) is not None else ""
     except (ImportError, ValueError):  # PackageNotFoundError is one of these; ValueError: a module without a spec
         return ""
-
-
-def upscaled_with(upscale: Upscale | None, device: str | None) -> dict[str, str]:
-    """How a net is run, for the record beside what it made."""
-    if upscale is None or not isinstance(upscale.by, RealESRGAN):
-        return {}
-    return {"torch": _torch(), "device": device or next((gpu.name for gpu in gpus()), "cpu")}

@@ -17,10 +17,11 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 
-from scenes.footage import Frame, Size
+from post.nvenc import NEEDS, nvenc_options
+from post.picture import Picture, picture_of
+from scenes.footage import Size
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
@@ -29,13 +30,12 @@ THREADS = 4
 
 CPU_AVX_512F = 13  # OpenCV's number for it, which its Python package does not name
 
-
 # An encoder has given right decode times by the time it has given so many packets.
 PRIMED = 16
 
 
 class EncoderMissing(Exception):  # noqa: N818
-    """This build of FFmpeg has no such encoder; the message says which."""
+    """No such encoder works here; the message says which, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,10 @@ FORMATS: dict[str, Format] = {
     "prores-4444": Format(
         "prores_ks", "mov", ".mov", "yuv444p10le", 10, (("profile", "4"), ("vendor", "apl0")), says="ProRes 4444"
     ),
+    "h264_nvenc": Format("h264_nvenc", "mp4", ".mp4", "yuv420p", 8, crf_most=51, says="H.264 by the GPU, 8-bit 4:2:0"),
+    "hevc_nvenc": Format(
+        "hevc_nvenc", "mp4", ".mp4", "p010le", 10, tag="hvc1", crf_most=51, says="HEVC by the GPU, 10-bit 4:2:0"
+    ),
     "ffv1": Format(
         "ffv1", "matroska", ".mkv", "bgr0", 8, (("level", "3"), ("slicecrc", "1"), ("slices", "4")), says="lossless RGB"
     ),
@@ -86,6 +90,8 @@ def options(encode: Encode, fps: Fraction) -> dict[str, str]:
     form = FORMATS[encode.format]
     chosen = dict(form.options)
     keyint = max(1, round(fps * 2))
+    if form.encoder in NEEDS:
+        return chosen | nvenc_options(encode.crf, encode.preset, keyint)
     if encode.crf is not None:
         chosen["crf"] = f"{encode.crf:g}"
     if form.encoder in ("libx264", "libx265"):
@@ -124,7 +130,7 @@ class Encoder:
         try:
             stream = container.add_stream(self._form.encoder, rate=fps, options=options(encode, fps))
         except (FFmpegError, ValueError) as error:
-            raise EncoderMissing(f"this build of FFmpeg has no {self._form.encoder} ({error})") from error
+            raise EncoderMissing(f"{missing(self._form.encoder)} ({error})") from error
         self._stream = cast(VideoStream, stream)
         self._container = container
         self._stream.width, self._stream.height = size
@@ -142,19 +148,25 @@ class Encoder:
         self.frames = 0
         self._held: list[Packet[VideoStream]] | None = []
 
-    def write(self, frame: Frame) -> None:
-        width, height = self._size
-        if frame.shape != (height, width, 3):  # PyAV would scale it without a word
-            raise ValueError(f"frame {self.frames} is {frame.shape}, not {(height, width, 3)}")
-        picture = converted(frame, self._form.pixels)
-        picture.pts = self.frames
-        picture.time_base = 1 / self._fps
+    def write(self, picture: Picture) -> None:
+        """Raises ValueError for a picture of another size or layout; EncoderMissing where NVENC does not start."""
+        frame = picture_of(picture, self._form.pixels, self._size, f"frame {self.frames}")
+        frame.pts = self.frames
+        frame.time_base = 1 / self._fps
+        self._mux(self._encoded(frame))
         self.frames += 1
-        self._mux(cast("list[Packet[VideoStream]]", self._stream.encode(picture)))
+
+    def _encoded(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
+        try:
+            return cast("list[Packet[VideoStream]]", self._stream.encode(frame))
+        except FFmpegError as error:  # NVENC is listed everywhere, and fails where it has no hardware
+            if self.frames == 0 and self._form.encoder in NEEDS:
+                raise EncoderMissing(missing(self._form.encoder)) from error
+            raise
 
     def finish(self) -> str:
         """Flush, and give the fingerprint: streams with equal ones join without encoding again."""
-        self._mux(cast("list[Packet[VideoStream]]", self._stream.encode(None)))
+        self._mux(self._encoded(None))
         if self._held is not None:
             self._container.mux(_in_decode_order(self._held))
         context = self._stream.codec_context
@@ -184,26 +196,6 @@ def _in_decode_order(packets: list[Packet[VideoStream]]) -> list[Packet[VideoStr
     return packets
 
 
-def converted(frame: Frame, pixels: str) -> VideoFrame:
-    """An RGB frame in an encoder's pixel format, BT.709 limited range, tagged as such."""
-    picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-    if pixels == "bgr0":
-        return picture.reformat(format=pixels)
-    # Each of these is needed: swscale converts as BT.601 without them, and rounds down without ACCURATE_RND.
-    accurate = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-    chroma = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-    yuv = picture.reformat(
-        format=pixels,
-        src_color_range=ColorRange.JPEG,
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG,
-        interpolation=accurate | chroma,
-    )
-    yuv.color_primaries = 1  # ProRes takes these from each frame, not from the stream
-    yuv.color_trc = 1
-    return yuv
-
-
 class SegmentFile:
     """A file of one video stream, written frame by frame; whole when `with` ends without an error."""
 
@@ -229,18 +221,22 @@ class SegmentFile:
 
 def works(format: str) -> bool:
     """Whether a tiny encode goes through: an encoder may be listed and fail when opened."""
-    with av.open(io.BytesIO(), "w", format="matroska") as container:
-        try:
-            form = FORMATS[format]
-            encoder = Encoder(
-                container, Encode(format, 30.0 if form.crf_most else None, "ultrafast"), (64, 64), Fraction(8)
-            )
-            for level in (0, 255):
-                encoder.write(np.full((64, 64, 3), level, np.uint8))
-            encoder.finish()
-        except (FFmpegError, EncoderMissing, ValueError):
-            return False
+    encode = Encode(format, 30.0 if FORMATS[format].crf_most else None, "ultrafast")
+    try:
+        fingerprint(encode, (256, 144), Fraction(8))  # NVENC takes nothing below about 145×49
+    except (FFmpegError, EncoderMissing, ValueError):
+        return False
     return True
+
+
+def encoder_problem(format: str) -> str | None:
+    """Why a format cannot be encoded on this machine, with the remedy; None where it can."""
+    return None if works(format) else missing(FORMATS[format].encoder)
+
+
+def missing(encoder: str) -> str:
+    """What to say of an encoder that does not work here."""
+    return NEEDS.get(encoder, f"this build of FFmpeg has no {encoder}")
 
 
 def fingerprint(encode: Encode, size: Size, fps: Fraction) -> str:

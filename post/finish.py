@@ -1,19 +1,24 @@
-"""One clip becomes one segment: upscaled, interpolated, encoded, in that order, frame by frame."""
+"""One clip becomes one segment: a finish says how, frame by frame; a segment is what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from post.encode import FORMATS, Encode, SegmentFile
-from post.flow import FlowInterpolator
-from post.interpolate import Interpolate, interpolated
-from post.upscale import Upscale, open_upscaler
-from scenes.files import file_digest, read_facts, read_span, read_still, write_facts
-from scenes.footage import DamagedFile, Frame, Frames, Size, Span, Still
+from post.interpolate import Interpolate, Rife
+from post.picture import Picture
+from post.transition import Dissolve, FadeIn, FadeOut, Shortened
+from post.upscale import Lanczos, Upscale
+from scenes.files import file_digest, read_facts, write_facts
+from scenes.footage import DamagedFile, Size, Span, Still
+
+if TYPE_CHECKING:
+    from post.conform import Conform
 
 FACTS_FILE = "segment.json"
 
@@ -22,29 +27,41 @@ Tell = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A span of a clip, finished. `lead`: the still handed over by what is played just before, if it is chained.
+    """A span of a clip, finished: upscaled, interpolated, with its transitions, encoded, in that order.
 
-    A still and not the clip it ends: a clip made again with the same last frame re-makes nothing after it.
+    lead: the still handed over by what is played just before, if it is chained. A still and not the clip it ends: a
+        clip made again with the same last frame re-makes nothing after it.
+    closes: Shortened where the scene after dissolves from this one.
     """
 
     kind: ClassVar[str] = "finish/1"
     span: Span
     lead: Still | None
     upscale: Upscale | None
-    interpolate: Interpolate | None
+    interpolate: Interpolate | Conform | None
     encode: Encode
-
-    @property
-    def factor(self) -> int:
-        return self.interpolate.factor if self.interpolate else 1
+    opens: Dissolve | FadeIn | None = None
+    closes: FadeOut | Shortened | None = None
 
     @property
     def frames(self) -> int:
-        return self.span.frames * self.factor
+        source = self.span.frames
+        drawn = self.interpolate.frames(source) if self.interpolate else source
+        return drawn - (self.closes.frames if isinstance(self.closes, Shortened) else 0)
 
     @property
     def fps(self) -> Fraction:
-        return self.span.clip.fps * self.factor
+        fps = self.span.clip.fps
+        return self.interpolate.rate(fps) if self.interpolate else fps
+
+    @property
+    def takes_device(self) -> bool:
+        """Whether a net draws any of it, with torch."""
+        return self.enlarged_by_net or (self.interpolate is not None and isinstance(self.interpolate.by, Rife))
+
+    @property
+    def enlarged_by_net(self) -> bool:
+        return self.upscale is not None and not isinstance(self.upscale.by, Lanczos)
 
     @property
     def size(self) -> Size:
@@ -64,37 +81,16 @@ class Segment:
     path: Path = field(compare=False)
 
 
-def finished_frames(finish: Finish, device: str | None, tell: Tell) -> Frames:
-    """The finished frames, `finish.frames` of them, one in memory at a time. Raises DamagedFile."""
-    enlarge: Callable[[Frame], Frame] = open_upscaler(finish.upscale, device) if finish.upscale else _as_it_is
-    source = map(enlarge, _told(finish, tell))
-    if finish.interpolate is None:
-        yield from source
-        return
-    lead = enlarge(read_still(finish.lead)) if finish.lead else None
-    yield from interpolated(source, lead, finish.factor, FlowInterpolator())
-
-
-def _as_it_is(frame: Frame) -> Frame:
-    return frame
-
-
-def _told(finish: Finish, tell: Tell) -> Frames:
-    for index, frame in enumerate(read_span(finish.span)):
-        yield frame
-        tell((index + 1) / finish.span.frames)
-
-
-def write_segment(finish: Finish, frames: Frames, into: Path, made: dict[str, Any]) -> None:
-    """A segment's folder: the encoded file and `segment.json`, which `load_segment` reads.
+def write_segment(finish: Finish, pictures: Iterator[Picture], into: Path, made: dict[str, Any]) -> None:
+    """A segment's folder: the encoded file and `segment.json`, which `load_segment` reads. Closes `pictures`.
 
     Raises:
-        ValueError: another number of frames came than was promised.
+        ValueError: another number of pictures came than was promised.
     """
     path = into / f"segment{FORMATS[finish.encode.format].suffix}"
-    with SegmentFile(path, finish.encode, finish.size, finish.fps) as file:
-        for frame in frames:
-            file.encoder.write(frame)
+    with ended(pictures), SegmentFile(path, finish.encode, finish.size, finish.fps) as file:
+        for picture in pictures:
+            file.encoder.write(picture)
     if file.encoder.frames != finish.frames:
         raise ValueError(f"{finish.frames} frames were promised and {file.encoder.frames} made")
     facts = {
@@ -108,6 +104,16 @@ def write_segment(finish: Finish, frames: Frames, into: Path, made: dict[str, An
         "made": made,
     }
     write_facts(into / FACTS_FILE, facts)
+
+
+@contextmanager
+def ended(pictures: Iterator[Picture]) -> Generator[None]:
+    """Closes a generator when `with` ends: an error's traceback would keep its threads at work."""
+    try:
+        yield
+    finally:
+        if isinstance(pictures, Generator):
+            pictures.close()
 
 
 def load_segment(folder: Path) -> Segment:

@@ -1,4 +1,4 @@
-"""Weights from an ncnn model, as far as Real-ESRGAN's files need it: a `.param` (text) and a `.bin` (data) file.
+"""Weights from an ncnn model, as far as Real-ESRGAN's and RIFE's files need it: a `.param` (text) and a `.bin` (data).
 
 The `.bin` holds no names and no shapes: its records follow one another in the order of the `.param`'s layers. A
 convolution's kernel opens with a 4-byte tag that says how it is stored; biases and PReLU slopes are bare fp32.
@@ -7,7 +7,8 @@ Source: github.com/Tencent/ncnn/wiki/param-and-model-file-structure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
 
@@ -19,7 +20,19 @@ from post.nets import RRDBNet, SRVGGNetCompact, Upscaler
 MAGIC = "7767517"
 RAW_FP32 = 0
 FP16 = 0x01306B47
-WITHOUT_WEIGHTS = {"Input", "Split", "Concat", "Interp", "PixelShuffle", "BinaryOp", "Eltwise"}
+WITHOUT_WEIGHTS = {
+    *("Input", "Split", "Concat", "Interp", "PixelShuffle", "BinaryOp", "Eltwise"),
+    *("Crop", "Slice", "ReLU", "Sigmoid", "rife.Warp"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One that has weights, in fp32: a kernel as torch keeps it and its bias, slopes, or whatever a name was given."""
+
+    kind: str
+    name: str
+    tensors: tuple[Tensor, ...]
 
 
 class Records:
@@ -58,41 +71,66 @@ def read_ncnn(param: Path, data: Path) -> list[Tensor]:
     """Kernels (out, in, side, side), biases and PReLU slopes in fp32, in the order of the graph.
 
     Raises:
-        ValueError: it is no ncnn model, is cut short or too long, or has layers or weights that Real-ESRGAN has not.
+        ValueError: as read_layers.
     """
-    lines = param.read_text(encoding="utf-8").splitlines()
+    return [tensor for layer in read_layers(param, data) for tensor in layer.tensors]
+
+
+def read_layers(param: Path, data: Path) -> list[Layer]:
+    """The layers that have weights, in the order of the graph.
+
+    Raises:
+        ValueError: it is no ncnn model, is cut short or too long, or has layers or weights of a kind that is not known.
+    """
+    if not param.is_file():
+        raise ValueError(f"{data} lacks {param.name} beside it, which says what its numbers are: put both there")
+    try:
+        lines = param.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = []
     if not lines or lines[0].strip() != MAGIC:
         raise ValueError(f"{param} is not an ncnn model in text form")
-    tensors: list[Tensor] = []
+    if not data.is_file():
+        raise ValueError(f"{param} lacks {data.name} beside it, which holds its weights: put both there")
     records = Records(data.read_bytes())
     try:
-        for line in lines[2:]:
-            if line.strip():
-                tensors += _weights_of(line, records)
+        layers = [layer for line in lines[2:] if line.strip() and (layer := _layer(line, records)) is not None]
         records.end()
     except ValueError as error:
         raise ValueError(f"{data} {error}") from error
-    return tensors
+    return layers
 
 
-def _weights_of(line: str, records: Records) -> list[Tensor]:
-    """The weights of one layer: `type name inputs outputs blob... key=value...`."""
+def _layer(line: str, records: Records) -> Layer | None:
+    """One line, `type name inputs outputs blob... key=value...`; None where that layer has no weights."""
     try:
-        kind, _, inputs, outputs, *words = line.split()
+        kind, name, inputs, outputs, *words = line.split()
         given = dict(word.split("=", 1) for word in words[int(inputs) + int(outputs) :])
-        if kind == "PReLU":  # 0: channels
-            return [records.floats(int(given["0"]))]
-        if kind == "Convolution":  # 0: channels out, 1: side of the kernel, 5: has a bias, 6: number of weights
-            channels, side, count = int(given["0"]), int(given["1"]), int(given["6"])
-            if channels < 1 or side < 1:
-                raise ValueError(f"goes with a kernel of no size: {line}")
-            shape = (channels, count // (channels * side**2), side, side)
-            return [records.kernel(shape), *([records.floats(channels)] if given.get("5") == "1" else [])]
+        tensors = _tensors(kind, given, records)
     except KeyError as error:
         raise ValueError(f"goes with a layer that lacks its number {error}: {line}") from error
-    if kind not in WITHOUT_WEIGHTS:
-        raise ValueError(f"goes with a layer {kind}, which Real-ESRGAN has not")
-    return []
+    if tensors is None and kind not in WITHOUT_WEIGHTS:
+        raise ValueError(f"goes with a layer {kind}, which neither Real-ESRGAN nor RIFE has")
+    return Layer(kind, name, tensors) if tensors else None
+
+
+def _tensors(kind: str, given: Mapping[str, str], records: Records) -> tuple[Tensor, ...] | None:
+    if kind == "PReLU":  # 0: channels
+        return (records.floats(int(given["0"])),)
+    if kind == "MemoryData":  # 0, 1, 2: width, height, channels; 21: bare fp32 unless it says otherwise
+        sides = [side for side in (int(given.get(key, 0)) for key in "210") if side]
+        shape = tuple(sides) or (1,)
+        return (records.floats(prod(shape)).reshape(shape) if given.get("21", "1") == "1" else records.kernel(shape),)
+    if kind not in ("Convolution", "Deconvolution"):
+        return None
+    # 0: channels out, 1: side of the kernel, 5: has a bias, 6: number of weights
+    channels, side, count = int(given["0"]), int(given["1"]), int(given["6"])
+    if channels < 1 or side < 1:
+        raise ValueError(f"goes with a kernel of no size: {kind} {channels}×{side}")
+    kernel = records.kernel((channels, count // (channels * side**2), side, side))
+    if kind == "Deconvolution":  # torch keeps the channels that go in first
+        kernel = kernel.transpose(0, 1).contiguous()
+    return (kernel, records.floats(channels)) if given.get("5") == "1" else (kernel,)
 
 
 def net_of(tensors: Sequence[Tensor]) -> Upscaler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -96,6 +97,21 @@ def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
                 yield turned.to_ndarray().astype(np.float32, copy=False)
     except (FFmpegError, IndexError, AttributeError) as error:
         raise DamagedFile(path, f"its sound cannot be decoded ({error}): save it anew as WAV or FLAC") from error
+
+
+def write_wav(soundtrack: Path, length: int, path: Path) -> None:
+    """A soundtrack as 24-bit WAV, exactly `length` samples of it: cut as `samples` cuts, or followed by silence."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(3)
+        file.setframerate(RATE)
+        written = 0
+        for block in samples(soundtrack, length):
+            whole = np.rint(np.clip(block, -1, 1) * 8388607).astype("<i4")
+            # The three low bytes of each, least first.
+            file.writeframesraw(np.ascontiguousarray(whole.T).view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+            written += block.shape[1]
+        file.writeframes(bytes((length - written) * 6))
 
 
 class SoundWriter:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-CREATE_INFO, CPU = 1, 4  # VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, VK_PHYSICAL_DEVICE_TYPE_CPU
+from post.weights import DeviceMissing
+
+CREATE_INFO = 1  # VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO
+DISCRETE, CPU = 2, 4  # VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, VK_PHYSICAL_DEVICE_TYPE_CPU
+OR_CPU = 'or name the device "cpu", which takes seconds a frame'
 NAME_AT, NAME_BYTES, PROPERTIES_BYTES = 20, 256, 1024  # VkPhysicalDeviceProperties takes 824
 
 
@@ -17,6 +23,8 @@ class VulkanDevice:
 
     name: str
     is_cpu: bool
+    discrete: bool = False
+    """A card with memory of its own."""
 
 
 class _CreateInfo(ctypes.Structure):
@@ -33,7 +41,7 @@ class _CreateInfo(ctypes.Structure):
 
 
 def vulkan_devices() -> list[VulkanDevice] | None:
-    """None where there is no Vulkan loader."""
+    """In the loader's order, by which ncnn numbers them; None where there is no Vulkan loader."""
     found = ctypes.util.find_library("vulkan-1" if sys.platform == "win32" else "vulkan")
     if found is None:
         return None
@@ -58,5 +66,31 @@ def _devices(loader: ctypes.CDLL, instance: ctypes.c_void_p) -> list[VulkanDevic
         loader.vkGetPhysicalDeviceProperties(ctypes.c_void_p(handle), properties)
         name = properties.raw[NAME_AT : NAME_AT + NAME_BYTES].split(b"\0")[0].decode(errors="replace")
         kind = int.from_bytes(properties.raw[16:20], sys.byteorder)
-        devices.append(VulkanDevice(name, kind == CPU))
+        devices.append(VulkanDevice(name, kind == CPU, kind == DISCRETE))
     return devices
+
+
+def chosen_device(devices: Sequence[VulkanDevice] | None, asked: str | None) -> int:
+    """The number of the device that a name means, among those of `vulkan_devices`.
+
+    asked: None, "cuda" or "cuda:1" for the first or second piece of hardware, cards first; "vulkan:2" for the device of
+        that number, be it a software driver.
+
+    Raises:
+        DeviceMissing: there is none, with the remedy. Software drivers are never chosen, only named.
+    """
+    if devices is None:
+        raise DeviceMissing(f"there is no Vulkan loader: install libvulkan1 and the GPU's Vulkan driver, {OR_CPU}")
+    named = re.fullmatch(r"(cuda|vulkan)(?::(\d+))?", asked or "cuda")
+    if named is None:
+        raise DeviceMissing(f'"{asked}" is no Vulkan device: write "vulkan:0", "cuda:0" or "cpu"')
+    number = int(named[2] or 0)
+    hardware = [i for i, device in enumerate(devices) if not device.is_cpu]
+    among = range(len(devices)) if named[1] == "vulkan" else sorted(hardware, key=lambda i: not devices[i].discrete)
+    if number < len(among):
+        return among[number]
+    here = ", ".join(f"vulkan:{i} {device.name}" for i, device in enumerate(devices)) or "none"
+    if hardware or named[1] == "vulkan":
+        raise DeviceMissing(f"{asked} is not among the Vulkan devices here: {here}")
+    software = f" but a CPU posing as one ({here})" if devices else ""
+    raise DeviceMissing(f"Vulkan shows no GPU here{software}: install the GPU's Vulkan driver, {OR_CPU}")

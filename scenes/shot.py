@@ -42,8 +42,9 @@ def unheard(text: str) -> None:
 class Machine:
     """Where and how a renderer may work. None of it is part of a key.
 
-    `vram` and `ram`: bytes it may use, None for what is free. `attention`: a kernel's name, None for the fastest exact
-    one that works here. `say` takes what a person should know while it works.
+    `vram` and `ram`: bytes it may use, None for what is free; of the former `aside` are left to what else this process
+    does on the device. `attention`: a kernel's name, None for the fastest exact one that works here. `say` takes what
+    a person should know while it works.
     """
 
     device: str | None = None
@@ -52,6 +53,7 @@ class Machine:
     attention: str | None = None
     compile: bool = True
     say: Callable[[str], None] = unheard
+    aside: int = 0
 
 
 class Studio(Protocol):

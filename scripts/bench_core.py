@@ -113,8 +113,9 @@ def untouched(folder: Path) -> Figure:
 def finished(folder: Path, size: tuple[int, int], frames: int, limit: float) -> Figure:
     def work() -> None:
         from post.encode import Encode
-        from post.finish import Finish, finished_frames, write_segment
+        from post.finish import Finish, write_segment
         from post.interpolate import Flow, Interpolate
+        from post.suite import Place, Suite
         from post.upscale import Lanczos, Upscale
         from scenes.files import load_clip, write_clip
         from scenes.footage import Span
@@ -131,7 +132,8 @@ def finished(folder: Path, size: tuple[int, int], frames: int, limit: float) -> 
             Interpolate(Flow(), 2),
             Encode("h264", 16.0, "medium"),
         )
-        write_segment(finish, finished_frames(finish, "cpu", lambda done: None), into / "segment", {})
+        pictures = Suite(Place("cpu")).pictures(finish, lambda done: None, "yuv420p")
+        write_segment(finish, pictures, into / "segment", {})
 
     what = f"finishing {frames} frames to {size[0]}x{size[1]}, lanczos and flow, peak memory"
     return Figure(what, measured(work)[1], limit, "GB")

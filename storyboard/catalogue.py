@@ -19,7 +19,12 @@ GGUF = "QuantStack/Wan2.2-I2V-A14B-GGUF"
 # lightx2v/Wan2.2-Lightning and lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v. What is repackaged keeps
 # the licence of what it was made from; what the hub says of its own repository is shown as well.
 APACHE = "Apache-2.0"
+# "Under the same MIT license as this project": README of github.com/hzwer/Practical-RIFE, whose own files are on Google
+# Drive. 4.26 comes as ComfyUI repackages it for its own node, 4.7 as its packages of nodes load it.
+MIT = "MIT"
+COMFY_RIFE, RIFE_47 = "Comfy-Org/frame_interpolation", "wavespeed/misc"
 EXPERTS, LORAS, ENCODERS, VAES = "diffusion_models", "loras", "text_encoders", "vae"
+FRAMES = "frame_interpolation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,15 @@ CATALOGUE = {
         Bundle("umt5-xxl-fp16", "the text encoder of both models, in fp16", APACHE, (UMT5_FP16,)),
         Bundle("wan-2.1-vae", "the VAE of I2V-A14B", APACHE, (VAE_21,)),
         Bundle("wan2.2-vae", "the VAE of TI2V-5B", APACHE, (VAE_22,)),
+        Bundle(
+            "rife-4.26",
+            "RIFE 4.26, frames between frames, advised for video from diffusion models",
+            MIT,
+            (PublishedFile(COMFY_RIFE, f"{FRAMES}/rife_v4.26.safetensors", FRAMES),),
+        ),
+        Bundle(
+            "rife-4.7", "RIFE 4.7, frames between frames", MIT, (PublishedFile(RIFE_47, "rife/rife47.pth", FRAMES),)
+        ),
         *(
             Bundle(
                 family.name,

@@ -9,47 +9,77 @@ from typing import Annotated, Any
 import typer
 
 from storyboard.failures import FAILED, say
-from storyboard.flags import AsJson, Device, DraftWork, StoreFolder, StoryFile
+from storyboard.flags import AsJson, Compile, Device, DraftWork, StoreFolder, StoryFile, Vram
 
 
 def export(
     story: StoryFile,
-    to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="h264, hevc, av1, prores, prores-4444, ffv1, png, master")
-    ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="PATH", help="where to")] = None,
-    crf: Annotated[float | None, typer.Option("--crf", min=0, max=63, help="quality of h264, hevc and av1")] = None,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="one of those above")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="where to: a file; a folder for what is several files"),
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            "--fps",
+            metavar="24|25|30",
+            help="conform to this rate: frames between frames are drawn, none repeated "
+            "(default the film's own; edl and fcpxml, which count timecode: one that divides it, else 24)",
+        ),
+    ] = None,
+    media: Annotated[
+        str | None,
+        typer.Option("--media", metavar="FORMAT", help="a timeline's media: a video format (default prores)"),
+    ] = None,
+    crf: Annotated[
+        float | None, typer.Option("--crf", min=0, max=63, help="quality of h264, hevc and av1 (less is better)")
+    ] = None,
     draft: DraftWork = False,
     device: Device = None,
+    vram: Vram = None,
+    compile: Compile = None,
     store: StoreFolder = None,
 ) -> None:
-    """Write the film in another format, from lossless frames."""
-    from storyboard.export import TARGETS, Export, export_path, keep_master
+    """Write the film in another format, from lossless frames.
+
+    \b
+    video      h264, hevc, av1, prores, prores-4444, ffv1 (lossless);
+               h264_nvenc, hevc_nvenc (by an NVIDIA GPU)
+    pictures   png (every frame), stills (the middle frame of each scene, as drawn)
+    timelines  otio, otioz (with the media inside), fcpxml, edl: a clip a scene, with
+               markers, dissolves, sound and timecode, and the media beside it
+    master     the finished frames, kept losslessly in the store for later exports
+    """
+    from storyboard.conforming import rate_of
     from storyboard.export import export as write
-    from storyboard.mistakes import did_you_mean
+    from storyboard.export import keep_master
     from storyboard.room import gigabytes
     from storyboard.session import open_session
+    from storyboard.targets import MEDIA, Export, check_asked, export_path
 
-    if to not in TARGETS:
-        there = f" (there are: {', '.join(TARGETS)})"
-        raise typer.BadParameter(f'no format "{to}"{did_you_mean(to, TARGETS) or there}')
-    session = open_session(story, store, device)
+    rate = rate_of(fps) if fps is not None else None
+    check_asked(to, rate, media)
+    session = open_session(story, store, device, vram=vram, compile=compile, finish_on=device)
     rehearsed = session.rehearsed(draft)
     with session.run() as events:
 
         def tell(scene: str, done: float) -> None:
             events.progress("segment.progress", scene, done)
 
+        def note(text: str) -> None:
+            events.tell("note", text=text)
+
         if to == "master":
             if output is not None or crf is not None:
                 raise typer.BadParameter("a master lies in the store, lossless: drop --output and --crf")
-            size = keep_master(rehearsed, session.store, tell)
+            size = keep_master(rehearsed, session.store, tell, note)
             print(f"the finished frames are kept losslessly: {gigabytes(size)}; later exports read them")
             return
-        path = output or export_path(rehearsed, to)
-        count = write(rehearsed, session.store, Export(to, path, crf), tell)
-    say(f"{count} frames")
-    print(path)
+        wanted = Export(to, output or export_path(rehearsed, to, rate), crf, fps=rate, media=media or MEDIA)
+        count = write(rehearsed, session.store, wanted, tell, note)
+    say(f"{count} {'stills' if to == 'stills' else 'frames'}")
+    print(wanted.opens)
 
 
 def verify(story: StoryFile, draft: DraftWork = False, store: StoreFolder = None, as_json: AsJson = False) -> None:

@@ -16,6 +16,7 @@ from storyboard.flags import (
     Device,
     Draft,
     FilmFile,
+    FinishOn,
     Ram,
     SceneNames,
     StoreFolder,
@@ -33,6 +34,7 @@ def plan(
     scene: SceneNames = None,
     film: FilmFile = None,
     device: Device = None,
+    finish_on: FinishOn = None,
     vram: Vram = None,
     ram: Ram = None,
     attention: Attention = None,
@@ -44,7 +46,9 @@ def plan(
     from storyboard.plan import plan_lines, plan_of
     from storyboard.session import open_session
 
-    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
+    session = open_session(
+        story, store, device, vram=vram, ram=ram, attention=attention, compile=compile, finish_on=finish_on
+    )
     planned = plan_of(session.rehearsed(draft, scene, film), session.store)
     session.store.memory.save()
     if as_json:
@@ -67,6 +71,7 @@ def render(
     film: FilmFile = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other scenes when one fails")] = False,
     device: Device = None,
+    finish_on: FinishOn = None,
     vram: Vram = None,
     ram: Ram = None,
     attention: Attention = None,
@@ -81,7 +86,9 @@ def render(
     from storyboard.reroll import with_new_seed
     from storyboard.session import open_session
 
-    session = open_session(story, store, device, vram=vram, ram=ram, attention=attention, compile=compile)
+    session = open_session(
+        story, store, device, vram=vram, ram=ram, attention=attention, compile=compile, finish_on=finish_on
+    )
     names, new = session.named(scene), None
     options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
     if force:

@@ -8,13 +8,17 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from post.devices import upscaled_with
-from post.finish import Finish, Segment, finished_frames, load_segment, write_segment
+from post.encode import FORMATS, EncoderMissing
+from post.finish import Finish, Segment, load_segment, write_segment
+from post.rife_ncnn import NcnnFailed
+from post.suite import Place, Suite
+from post.weights import Lacking
 from scenes.files import load_clip, write_clip
 from scenes.footage import Clip, DamagedFile, Still
 from scenes.picture import fit_picture
@@ -22,10 +26,18 @@ from scenes.shot import Machine, MachineLacks, Shot, Stopped, Studio
 from scenes.wan.checkpoint import CheckpointError
 from storyboard.events import Events
 from storyboard.identity import digest
+from storyboard.placing import Workplace, compiles
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import Colour
+from storyboard.turns import Ticket, Turns
 
 T = TypeVar("T")
+
+TOLD = (MachineLacks, Lacking, EncoderMissing, CheckpointError, DamagedFile, NcnnFailed, OSError)
+"""What says all that there is to say in its message."""
+
+WAITING_WITH_TURNS = 2 * 2**30
+"""Bytes of finished pictures that may wait for the encoder, so that the device is free before they are encoded."""
 
 
 class Crew(Protocol):
@@ -65,15 +77,21 @@ class LocalCrew:
 
     at_once = 1
 
-    def __init__(self, store: Store, events: Events, machine: Machine, expected: Mapping[str, Shot]) -> None:
-        """expected: what is to be shot, by scene: the studio loads for all of it at once, and is freed after it."""
+    def __init__(
+        self, store: Store, events: Events, machine: Machine, expected: Mapping[str, Shot], place: Workplace
+    ) -> None:
+        """expected: what is to be shot, by scene: the studio loads for all of it at once, and is freed after it.
+        place: where clips are finished."""
         self._store, self._events, self._machine = store, events, machine
+        self._turns = Turns() if place.turns else None
+        self._suite = self._opened_suite(place)
         self._expected = tuple(expected.values())
         self._ahead = set(expected)
         self._studio: Studio | None = None
         self._stopping = threading.Event()
         self._camera = ThreadPoolExecutor(1, "camera")
         self._finishing = ThreadPoolExecutor(1, "finishing")
+        self._finishing_now: Ticket | None = None
         self.takes: list[tuple[str, Path]] = []
         self.made: set[str] = set()
 
@@ -88,13 +106,18 @@ class LocalCrew:
             self.skip(scene)
             return settled(load_clip(home))
 
+        ticket = self._ticket()
+
         def work() -> Clip:
             try:
-                return self._shoot(scene, shot, key, anew)
+                with self._turn(ticket):
+                    return self._shoot(scene, shot, key, anew)
             finally:
                 self._was_shot(scene)
 
-        return self._camera.submit(self._tried, "scene.failed", scene, lambda: explained(work, SHOOTING))
+        return self._submitted(
+            self._camera, ticket, lambda: self._tried("scene.failed", scene, lambda: explained(work, SHOOTING))
+        )
 
     def skip(self, scene: str) -> None:
         """Not to be shot after all. In turn: the scene before it may be under way still."""
@@ -105,8 +128,19 @@ class LocalCrew:
         if home := self._found(SEGMENTS, key, scene):
             self._events.tell("segment.kept", scene=scene, key=key)
             return settled(load_segment(home))
-        work = partial(self._finish, scene, finish, key)
-        return self._finishing.submit(self._tried, "segment.failed", scene, lambda: explained(work, FINISHING))
+        ticket = self._ticket()  # before the scenes that wait for this clip ask for theirs
+        work = partial(self._finish, scene, finish, key, ticket)
+        return self._submitted(
+            self._finishing, ticket, lambda: self._tried("segment.failed", scene, lambda: explained(work, FINISHING))
+        )
+
+    def _submitted(self, worker: ThreadPoolExecutor, ticket: Ticket | None, work: Callable[[], T]) -> Future[T]:
+        """The work, in its turn; what it asked for is given back however it ends, also where it is never begun."""
+        future = worker.submit(work)
+        if self._turns is not None and ticket is not None:
+            turns = self._turns
+            future.add_done_callback(lambda _: turns.give_back(ticket))
+        return future
 
     def _tried(self, event: str, scene: str, work: Callable[[], T]) -> T:
         """The work; that it failed is told at once, as a run that keeps going ends much later."""
@@ -115,7 +149,7 @@ class LocalCrew:
         except Stopped:
             raise
         except Exception as error:
-            told = isinstance(error, MachineLacks | CheckpointError | DamagedFile | OSError)
+            told = isinstance(error, TOLD)
             trace = None if told else "".join(traceback.format_exception(error))
             self._events.tell(event, scene=scene, why=str(error), trace=trace)
             raise
@@ -174,8 +208,30 @@ class LocalCrew:
             self._events.tell("studio.opened", seconds=round(time.monotonic() - started, 3))
         return self._studio
 
-    def _finish(self, scene: str, finish: Finish, key: str) -> Segment:
+    def _opened_suite(self, place: Workplace) -> Suite:
+        """Where clips are finished; nothing is loaded before the first."""
+        return Suite(
+            Place(
+                device=place.device,
+                vram=place.vram,
+                compile=compiles(self._machine.compile),
+                turn=lambda: self._turn(self._finishing_now),
+                frees=place.turns,
+                buffer=WAITING_WITH_TURNS if place.turns else 0,
+                say=self._machine.say,
+            )
+        )
+
+    def _ticket(self) -> Ticket | None:
+        return self._turns.ticket() if self._turns is not None else None
+
+    def _turn(self, ticket: Ticket | None) -> AbstractContextManager[None]:
+        """The device is this ticket's within `with`; nothing where all may work on it at once."""
+        return nullcontext() if self._turns is None or ticket is None else self._turns.taken(ticket, self._heed)
+
+    def _finish(self, scene: str, finish: Finish, key: str, ticket: Ticket | None) -> Segment:
         self._heed()
+        self._finishing_now = ticket
         started = time.monotonic()
         self._events.tell("segment.started", scene=scene, key=key, frames=finish.frames)
 
@@ -183,9 +239,9 @@ class LocalCrew:
 
         def make(into: Path) -> None:
             drawn.append(scene)
-            frames = finished_frames(finish, self._machine.device, self._teller("segment.progress", scene))
-            made = {"storyboard": version("storyboard"), **upscaled_with(finish.upscale, self._machine.device)}
-            write_segment(finish, frames, into, made)
+            pixels = FORMATS[finish.encode.format].pixels
+            pictures = self._suite.pictures(finish, self._teller("segment.progress", scene), pixels)
+            write_segment(finish, pictures, into, {"storyboard": version("storyboard"), **self._suite.made(finish)})
 
         with self._store.damage_set_aside():
             home = self._store.keep(SEGMENTS, finish, make)
@@ -216,6 +272,7 @@ class LocalCrew:
         self._camera.shutdown(wait=True, cancel_futures=True)
         self._free()
         self._finishing.shutdown(wait=True, cancel_futures=True)
+        self._suite.close()
 
 
 def settled(value: T) -> Future[T]:
@@ -225,7 +282,7 @@ def settled(value: T) -> Future[T]:
 
 
 SHOOTING = "close what else uses it, or name a smaller --vram"
-FINISHING = "close what else uses it, or finish with --device cpu"
+FINISHING = "close what else uses it, name a smaller --vram, or finish with --finish-on cpu"
 
 
 def explained(work: Callable[[], T], gpu_remedy: str = FINISHING) -> T:

@@ -18,8 +18,9 @@ from storyboard.gear import Gear
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
 from storyboard.publish import published
+from storyboard.seams import Cut
 from storyboard.store import Store
-from storyboard.story import Story
+from storyboard.story import Scene, Story
 
 
 def film_path(story: Story, draft: bool, film: Path | None = None) -> Path:
@@ -47,10 +48,7 @@ def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
         "storyboard": version("storyboard"),
         "mode": mode_of(gear.draft),
         "model": story.model.name,
-        "scenes": [
-            {"name": s.name, "prompt": s.prompt, "seed": s.seed, "frames": s.frames, "recipe": s.recipe}
-            for s in story.scenes
-        ],
+        "scenes": [_said_of(scene) for scene in story.scenes],
     }
     if gear.stand_ins:
         facts["stand_ins"] = [str(stand_in) for stand_in in gear.stand_ins]
@@ -58,6 +56,18 @@ def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
     tags = (("comment", said or "made with storyboard"), ("storyboard", json.dumps(facts, ensure_ascii=False)))
     chapters = tuple((s.name, length) for s, length in zip(story.scenes, lengths, strict=True))
     return About(story.title, chapters, tags)
+
+
+def _said_of(scene: Scene) -> dict[str, Any]:
+    seam = {} if isinstance(scene.seam, Cut) else {"seam": str(scene.seam)}
+    return {
+        "name": scene.name,
+        "prompt": scene.prompt,
+        "seed": scene.seed,
+        "frames": scene.frames,
+        "recipe": scene.recipe,
+        **seam,
+    }
 
 
 def soundtrack_of(story: Story, store: Store) -> Soundtrack | None:

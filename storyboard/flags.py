@@ -22,8 +22,16 @@ SceneNames = Annotated[
     list[str] | None, typer.Option("--scene", metavar="NAME", help="only this scene and what it needs (repeatable)")
 ]
 
-# How WAN may use the machine: never part of a story, nor of what makes a clip.
+# How the machine may be used: never part of a story, nor of what makes a clip.
 Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="cuda:0, or cpu")]
+FinishOn = Annotated[
+    str | None,
+    typer.Option(
+        "--finish-on",
+        metavar="DEVICE",
+        help="device that finishes clips, as in cuda:1 (default: another GPU with room, else the same)",
+    ),
+]
 Vram = Annotated[
     str | None,
     typer.Option("--vram", metavar="SIZE", help="GPU memory to stay within, as in 24GiB (default: all free)"),
@@ -36,5 +44,7 @@ Attention = Annotated[
 ]
 Compile = Annotated[
     bool | None,
-    typer.Option("--compile/--no-compile", show_default=False, help="compile the model's blocks (default: yes)"),
+    typer.Option(
+        "--compile/--no-compile", show_default=False, help="compile WAN's blocks and upscalers (default: yes)"
+    ),
 ]

@@ -9,26 +9,29 @@ from scenes.wan.checkpoint import CheckpointError
 from scenes.wan.needs import free_ram, needs_of
 from scenes.wan.renderer import Wan
 from storyboard.identity import UNMADE
+from storyboard.placing import drawn_by_wan, workplace
 from storyboard.production import Rehearsed
 
 
 def footprint(rehearsed: Rehearsed) -> tuple[str | None, str | None]:
     """Where WAN's weights will lie while it draws, with the peaks foreseen; or what does not fit.
 
-    Neither where nothing is to be drawn, weights are missing or the device asked for is not here. Without a GPU it is
+    Neither where nothing is to be drawn, weights are missing or a device asked for is not here. Without a GPU it is
     the widest plan.
     """
     options, crew = rehearsed.options, rehearsed.crew
-    missing = [shot for name, shot in crew.shots.items() if name in crew.missing_clips]
-    drawn = [(shot, shot.renderer) for shot in missing if isinstance(shot.renderer, Wan)]
-    wrong = options.device is not None and device_problem(options.device) is not None
+    drawn = drawn_by_wan(crew.shots, crew.missing_clips)
+    asked = [device for device in (options.device, options.finish_on) if device and not device.startswith("vulkan")]
+    wrong = any(device_problem(device) is not None for device in asked)
     if wrong or not drawn or any(_missing(wan) for _, wan in drawn):
         return None, None
     gpu = gpu_of(options.device)
     vram = options.vram or (gpu.bytes if gpu is not None else None)
     try:
-        needs = needs_of(drawn)
-        return plan_memory(needs, vram, options.ram or free_ram(), options.device != "cpu").says(), None
+        place = workplace(rehearsed.story, rehearsed.gear, options, drawn)
+        usable = vram - place.aside if vram is not None else None
+        plan = plan_memory(needs_of(drawn), usable, options.ram or free_ram(), options.device != "cpu")
+        return "; ".join(filter(None, (plan.says(), place.says))), None
     except (MachineLacks, CheckpointError) as error:
         return None, str(error)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from post.devices import device_problem, has_gpu, net_problem
-from post.encode import Encode
-from post.interpolate import Flow, Interpolate
-from post.upscale import Lanczos, RealESRGAN, Upscale
+from post.encode import Encode, encoder_problem
+from post.interpolate import Flow, Interpolate, Rife, RifeNcnn
+from post.rife_ncnn import ncnn_problem
+from post.rife_weights import find_ncnn_model, find_rife
+from post.upscale import Lanczos, RealESRGAN, Upscale, upscaler_of
 from post.weights import Lacking, find_upscaler
 from scenes.animatic import Animatic
 from scenes.camera import choose_move
@@ -20,6 +22,12 @@ from storyboard.identity import UNMADE
 from storyboard.machine import wan_problems
 from storyboard.memory import Memory, weights_memory
 from storyboard.story import Finishing, Scene, Story
+
+TOO_SLOW = "too slow without a GPU"
+OTHERWISE = (
+    'Or take flow, in a story by interpolate = { model = "flow" } in [finish], for a clip by --interpolate flow; '
+    "or add --draft"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,82 +76,136 @@ def gear_for(
     memory: Memory,
     scenes: Collection[str] | None = None,
     say: Callable[[str], None] = unheard,
+    finish_on: str | None = None,
 ) -> Gear:
     """The gear of one mode; folders are where weights are looked for.
 
-    scenes: those that may be drawn, None for all. say: hears that big files are read for the first time.
+    scenes: those that may be drawn, None for all. say: hears that big files are read for the first time. finish_on:
+    where clips are finished, if not on `device`.
     """
-    stand_ins: list[StandIn] = []
+    choice = _Choice(story, [story.folder, *folders], draft, finish_on or device, memory)
     wrong = device_problem(device) if device is not None else None
-    lacks: list[str] = [wrong] if wrong else []
+    astray = _astray(finish_on, device, story.finishing)
+    choice.lacks.extend(problem for problem in (wrong, astray) if problem is not None)
     drawings: Drawings | None = None
     to_draw: tuple[str, ...] = ()
     if draft:
-        stand_ins.append(StandIn(story.model.name, "animatic", "draft"))
+        choice.stand_ins.append(StandIn(story.model.name, "animatic", "draft"))
     else:
         names = {scene.name for scene in story.scenes} if scenes is None else scenes
         drawings = drawings_of(story, names, folders, weights_memory(), say)
         to_draw = (*([] if wrong else wan_problems(story, device)), *drawings.lacks)
-    finishing = story.finishing
-    search = [story.folder, *folders]
-    upscale = _upscale(finishing, story, search, draft, device, memory, stand_ins, lacks)
-    interpolate = _interpolate(finishing, draft, stand_ins, lacks)
-    encode = Encode(finishing.codec, finishing.crf, finishing.preset)
-    return Gear(draft, upscale, interpolate, encode, tuple(stand_ins), tuple(lacks), to_draw, drawings)
+    upscale, interpolate, encode = choice.upscale(), choice.interpolate(), choice.encode()
+    return Gear(draft, upscale, interpolate, encode, tuple(choice.stand_ins), tuple(choice.lacks), to_draw, drawings)
 
 
-def _upscale(
-    finishing: Finishing,
-    story: Story,
-    folders: Sequence[Path],
-    draft: bool,
-    device: str | None,
-    memory: Memory,
-    stand_ins: list[StandIn],
-    lacks: list[str],
-) -> Upscale | None:
-    name, size = finishing.upscaler, finishing.size
-    if name == "none" or (name == "lanczos" and size == story.size):
+def _astray(finish_on: str | None, device: str | None, finishing: Finishing) -> str | None:
+    """What is wrong with the device that finishes, where it is another than the one that draws."""
+    if finish_on is None or finish_on == device:
         return None
-    if name == "lanczos":
-        return Upscale(Lanczos(), size)
-    try:
-        weights = find_upscaler(_located(name, folders), folders)
-    except Lacking as error:
-        if not draft:
-            lacks.append(str(error))
-            return Upscale(RealESRGAN(UNMADE + name, Path(name)), size)
-        stand_ins.append(StandIn(name, "lanczos", "its weights are not here"))
-        return Upscale(Lanczos(), size)
-    problem = net_problem()
-    if problem is not None:
-        if not draft:
-            lacks.append(f"{name}: {problem}")
-        else:
-            stand_ins.append(StandIn(name, "lanczos", problem))
+    if finish_on.startswith("vulkan") and finishing.backend == "ncnn" and finishing.upscaler in ("lanczos", "none"):
+        return None  # nets of torch do not run there; RIFE does, and is asked for it where it is chosen
+    return device_problem(finish_on, "--finish-on")
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Chooses one after another, and notes what stands in for what, and what lacks. `device`: the one that finishes."""
+
+    story: Story
+    folders: Sequence[Path]
+    draft: bool
+    device: str | None
+    memory: Memory
+    stand_ins: list[StandIn] = field(default_factory=list[StandIn])
+    lacks: list[str] = field(default_factory=list[str])
+
+    def upscale(self) -> Upscale | None:
+        finishing = self.story.finishing
+        name, size = finishing.upscaler, finishing.size
+        if name == "none" or (name == "lanczos" and size == self.story.size):
+            return None
+        if name == "lanczos":
             return Upscale(Lanczos(), size)
-    if draft and weights.heavy and not has_gpu(device):
-        # An RRDB net takes most of a minute a frame on a CPU: no draft.
-        stand_ins.append(StandIn(name, "lanczos", "too slow without a GPU"))
-        return Upscale(Lanczos(), size)
-    return Upscale(RealESRGAN(memory.file_digest(weights.path), weights.path), size)
+        try:
+            weights = find_upscaler(_located(name, self.folders), self.folders)
+        except Lacking as error:
+            if not self.lacking(name, "lanczos", str(error), "its weights are not here"):
+                return Upscale(RealESRGAN(UNMADE + name, Path(name)), size)
+            return Upscale(Lanczos(), size)
+        problem = net_problem()
+        if problem is not None and self.lacking(name, "lanczos", f"{name}: {problem}", problem):
+            return Upscale(Lanczos(), size)
+        if self.draft and weights.heavy and not has_gpu(self.device):
+            # An RRDB net takes most of a minute a frame on a CPU: no draft.
+            self.stand_ins.append(StandIn(name, "lanczos", TOO_SLOW))
+            return Upscale(Lanczos(), size)
+        return Upscale(upscaler_of(weights, self.memory.file_digest(weights.path)), size)
+
+    def interpolate(self) -> Interpolate | None:
+        finishing = self.story.finishing
+        if finishing.factor == 1:
+            return None
+        by: Flow | Rife | RifeNcnn | None = None
+        if finishing.interpolator != "flow":
+            by = self._rife_ncnn() if finishing.backend == "ncnn" else self._rife()
+        return Interpolate(by or Flow(), finishing.factor)
+
+    def _rife(self) -> Rife | None:
+        """None where flow stands in."""
+        name = self.story.finishing.interpolator
+        try:
+            weights = find_rife(name, self.folders)
+        except Lacking as error:
+            lacks = self.lacking(name, "flow", f"{error}. {OTHERWISE}", "its weights are not here")
+            return None if lacks else Rife(UNMADE + name, Path(name))
+        problem = net_problem()
+        if problem is not None and self.lacking(name, "flow", f"{name}: {problem}", problem):
+            return None
+        if self.draft and not has_gpu(self.device):
+            # A frame of 1664×960 takes two cores of a CPU about 5 s, flow 0.6.
+            self.stand_ins.append(StandIn(name, "flow", TOO_SLOW))
+            return None
+        return Rife(self.memory.file_digest(weights.path), weights.path, weights.version)
+
+    def _rife_ncnn(self) -> RifeNcnn | None:
+        """None where flow stands in: in a draft for the package's own CPU path too, which takes 2 to 4 s a frame."""
+        name = self.story.finishing.interpolator
+        problem = ncnn_problem(self.device)
+        if problem is None and self.draft and self.device == "cpu":
+            problem = TOO_SLOW
+        try:
+            weights = find_ncnn_model(name, self.folders)
+        except Lacking as error:
+            lacks = self.lacking(
+                name, "flow", f"{problem or error}. {OTHERWISE}", problem or "its weights are not here"
+            )
+            return None if lacks else RifeNcnn(name, UNMADE + name, Path(name))
+        if problem is not None and self.lacking(name, "flow", f"{name}: {problem}. {OTHERWISE}", problem):
+            return None
+        folder = weights.path.parent
+        return RifeNcnn(folder.name, self.memory.file_digest(weights.path), folder)
+
+    def encode(self) -> Encode:
+        finishing = self.story.finishing
+        codec = finishing.codec
+        problem = encoder_problem(codec) if codec.endswith("_nvenc") else None
+        if problem is not None:
+            family = codec.removesuffix("_nvenc")
+            if self.lacking(codec, family, problem, "no NVENC here"):
+                codec = family
+        return Encode(codec, finishing.crf, finishing.preset)
+
+    def lacking(self, wanted: str, used: str, lacks: str, why: str) -> bool:
+        """Whether something stands in for what is not here, as in a draft; otherwise it is noted as lacking."""
+        if self.draft:
+            self.stand_ins.append(StandIn(wanted, used, why))
+        else:
+            self.lacks.append(lacks)
+        return self.draft
 
 
 def _located(name: str, folders: Sequence[Path]) -> str:
     """A weights file named in a story: beside it, else in a weights folder; other names as they are."""
     places = [place / name for folder in folders for place in (folder, folder / "upscale_models")]
     return str(next((path for path in places if path.is_file()), name))
-
-
-def _interpolate(finishing: Finishing, draft: bool, stand_ins: list[StandIn], lacks: list[str]) -> Interpolate | None:
-    if finishing.factor == 1:
-        return None
-    if finishing.interpolator != "flow":
-        if draft:
-            stand_ins.append(StandIn(finishing.interpolator, "flow", "RIFE's weights are not here"))
-        else:
-            lacks.append(
-                f"{finishing.interpolator}: this version has no RIFE yet: take flow, in a story by "
-                'interpolate = { model = "flow" } in [finish], for a clip by --interpolate flow; or add --draft'
-            )
-    return Interpolate(Flow(), finishing.factor)

@@ -6,19 +6,29 @@ import re
 from html import escape
 from pathlib import Path
 
+from storyboard.seams import Cut
 from storyboard.story import After, Opening, Scene, Story
 
 BOX, HEIGHT, GAP, ROW = 150, 46, 50, 76
 
 
 def graph_text(story: Story) -> str:
-    """Scenes in play order: what each opens and ends on, and whether the seam before it is chained or a cut."""
+    """Scenes in play order: what each opens and ends on, and what the seam before it is: chained, a cut, or what is
+    drawn over one."""
     width = max(len(scene.name) for scene in story.scenes)
+    seams = [_seam(story, index) for index in range(len(story.scenes))]
+    wide = max(5, *map(len, seams))
     lines: list[str] = []
-    for index, scene in enumerate(story.scenes):
-        seam = "     " if index == 0 else "chain" if story.lead(index) else "cut  "
-        lines.append(f"{seam}  {scene.name:<{width}}  {_opens(scene)}{_ends(scene)}".rstrip())
+    for seam, scene in zip(seams, story.scenes, strict=True):
+        lines.append(f"{seam:<{wide}}  {scene.name:<{width}}  {_opens(scene)}{_ends(scene)}".rstrip())
     return "\n".join(lines)
+
+
+def _seam(story: Story, index: int) -> str:
+    if story.lead(index) is not None:
+        return "chain"
+    cut = isinstance(story.scenes[index].seam, Cut)
+    return "" if cut and index == 0 else str(story.scenes[index].seam)
 
 
 def _opens(scene: Scene) -> str:
@@ -40,7 +50,8 @@ def graph_mermaid(story: Story) -> str:
     ids = {scene.name: f"s{number}" for number, scene in enumerate(story.scenes)}
     lines = ["flowchart LR"]
     for number, scene in enumerate(story.scenes):
-        lines.append(f'  {ids[scene.name]}["{number + 1}. {scene.name}"]')
+        drawn = "" if isinstance(scene.seam, Cut) else f"<br>{_quoted(str(scene.seam))}"
+        lines.append(f'  {ids[scene.name]}["{number + 1}. {scene.name}{drawn}"]')
     for number, scene in enumerate(story.scenes):
         this = ids[scene.name]
         match scene.opens_on:
@@ -112,11 +123,13 @@ def _place(name: str, depth: dict[str, int], rows: dict[str, int]) -> tuple[int,
 def _box(scene: Scene, number: int, at: tuple[int, int]) -> str:
     x, y = at
     links = _short(_opens(scene) + _ends(scene), 24)
+    over = f'<text x="{x + 10}" y="{y - 5}" fill="#a40" font-size="11">{scene.seam}</text>'
     return (
         f"<g><title>{_xml(scene.prompt)}</title>"
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="6" fill="#eef3f7" stroke="#567"/>'
         f'<text x="{x + 10}" y="{y + 19}" font-weight="bold">{number + 1}. {_short(scene.name, 14)}</text>'
-        f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{links}</text></g>'
+        f'<text x="{x + 10}" y="{y + 37}" fill="#456" font-size="11">{links}</text>'
+        f"{'' if isinstance(scene.seam, Cut) else over}</g>"
     )
 
 

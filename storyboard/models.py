@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from post.weights import WeightsMissing as UpscalerMissing
+from post.rife_weights import PULLED, known_rife
+from post.weights import WeightsMissing as PostMissing
 from post.weights import known_upscalers
 from scenes.wan.checkpoint import CheckpointError, read_checkpoint
 from scenes.wan.identify import identify
@@ -59,6 +60,17 @@ class ServedUpscaler:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedRife:
+    """`version`: as its file's name tells, or else that of its net. `pull`: what brings it, None where nothing does."""
+
+    name: str
+    path: str | None
+    version: str | None
+    lacks: str | None
+    pull: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OtherFile:
     """A file that would serve, where another one is taken."""
 
@@ -89,6 +101,7 @@ class Here:
     models: tuple[ServedModel, ...]
     recipes: tuple[ServedRecipe, ...]
     upscalers: tuple[ServedUpscaler, ...]
+    interpolators: tuple[ServedRife, ...]
     others: tuple[OtherFile, ...]
     refused: tuple[RefusedFile, ...]
     published: tuple[Pullable, ...]
@@ -107,6 +120,7 @@ def models_here(folders: Sequence[Path]) -> Here:
         models=models,
         recipes=recipes,
         upscalers=tuple(_upscalers(folders)),
+        interpolators=tuple(_interpolators(folders)),
         others=tuple(_other(each) for each in there if each.identity and str(each.path) not in taken),
         refused=tuple(RefusedFile(str(each.path), each.refusal) for each in there if each.refusal),
         published=tuple(Pullable(bundle.name, bundle.says, bundle.licence) for bundle in CATALOGUE.values()),
@@ -159,10 +173,19 @@ def _recipes(folders: Sequence[Path]) -> Iterator[ServedRecipe]:
 
 def _upscalers(folders: Sequence[Path]) -> Iterator[ServedUpscaler]:
     for name, served in known_upscalers(folders).items():
-        if isinstance(served, UpscalerMissing):
+        if isinstance(served, PostMissing):
             yield ServedUpscaler(name, None, str(served))
         else:
             yield ServedUpscaler(name, str(served.path), None)
+
+
+def _interpolators(folders: Sequence[Path]) -> Iterator[ServedRife]:
+    for name, served in known_rife(folders).items():
+        pull = f"storyboard models pull {PULLED[name]}" if name in PULLED else None
+        if isinstance(served, PostMissing):
+            yield ServedRife(name, None, None, str(served), pull)
+        else:
+            yield ServedRife(name, str(served.path), served.version, None, pull)
 
 
 def _other(candidate: Candidate) -> OtherFile:
@@ -190,8 +213,7 @@ def model_lines(here: Here) -> Iterator[str]:
             yield f"  {model.lacks.partition('. Looked ')[0]}"
         if not model.files:
             yield f"  -> {model.pull}"
-    yield ""
-    yield "recipes and their LoRAs"
+    yield from ("", "recipes and their LoRAs")
     for recipe in here.recipes:
         first, *more = recipe.loras or (recipe.lacks or "none needed",)
         yield f"  {recipe.name:<12} {first}"
@@ -199,10 +221,13 @@ def model_lines(here: Here) -> Iterator[str]:
         if recipe.note is not None:
             yield f"  {'':<12} {recipe.note}"
             yield f"  {'':<12} -> {recipe.pull}"
-    yield ""
-    yield "upscalers"
+    yield from ("", "upscalers")
     for upscaler in here.upscalers:
         yield f"  {upscaler.name:<24} {upscaler.path or (upscaler.lacks or '').removeprefix(f'{upscaler.name}: ')}"
+    yield from ("", "interpolators (flow needs no weights)")
+    for rife in here.interpolators:
+        served = f"{rife.version:<5} {rife.path}" if rife.path is not None else None
+        yield f"  {rife.name:<24} {served or (rife.lacks or '').removeprefix(f'{rife.name}: ')}"
     yield from _rest(here)
 
 

@@ -13,6 +13,7 @@ from scenes.wan.renderer import Wan
 from storyboard.delivery import film_path
 from storyboard.footprint import footprint
 from storyboard.identity import UNMADE, Json, digest, recipe
+from storyboard.lengths import PlannedSeam, film_length, planned_seam
 from storyboard.manifest import Manifest, mode_of
 from storyboard.notes import long_prompts, lora_said, scene_notes, story_notes
 from storyboard.production import Rehearsed
@@ -21,13 +22,15 @@ from storyboard.room import free_bytes, gigabytes
 from storyboard.serving import serving, steps_said
 from storyboard.store import CLIPS, Store
 from storyboard.story import After, Opening, Scene
+from storyboard.transitions import film_rate
 
 KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedScene:
-    """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is)."""
+    """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is).
+    `segment`: kept, make, or waits (for the clip that it dissolves from)."""
 
     name: str
     state: str
@@ -40,11 +43,13 @@ class PlannedScene:
     segment: str
     notes: tuple[str, ...]
     loras: tuple[str, ...] = ()
+    seam: PlannedSeam | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`weights`: which files serve the model and the recipes; `memory`: where they will lie while it works."""
+    """`weights`: which files serve the model and the recipes; `memory`: where they will lie while it works;
+    `dissolves`: the frames by which they make the film shorter."""
 
     story: str
     mode: str
@@ -63,6 +68,7 @@ class Plan:
     disk_free: int
     weights: tuple[str, ...] = ()
     memory: str | None = None
+    dissolves: int = 0
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,13 +79,11 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     manifest = Manifest(store, story.path)
     long = long_prompts(rehearsed.crew.shots, gear.drawings.located) if gear.drawings is not None else {}
     planned = tuple(
-        _scene(scene, rehearsed, store, manifest, long.get(scene.name))
-        for scene in story.scenes
+        _scene(index, rehearsed, store, manifest, long.get(scene.name))
+        for index, scene in enumerate(story.scenes)
         if scene.name in _walked(rehearsed)
     )
-    factor = gear.interpolate.factor if gear.interpolate else 1
-    source = sum(scene.frames - bool(story.lead(index)) for index, scene in enumerate(story.scenes))
-    frames, fps = source * factor, story.fps * factor
+    length = film_length(story.scenes, story.fps, gear.interpolate, rehearsed.crew.finishes)
     size = story.finishing.size
     sure = sum(scene.state == RENDER for scene in planned)
     memory, too_small = footprint(rehearsed)
@@ -94,13 +98,14 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         at_most=sure + sum(scene.state == WAITS for scene in planned),
         film=str(rehearsed.options.film or film_path(story, gear.draft)),
         film_size=f"{size[0]}x{size[1]}",
-        film_frames=frames,
-        film_fps=str(fps),
-        film_seconds=round(float(frames / fps), 3),
+        film_frames=length.frames,
+        film_fps=str(length.fps),
+        film_seconds=round(float(length.frames / length.fps), 3),
         disk_needed=rehearsed.bytes_needed,
         disk_free=free_bytes(store.root),
         weights=() if gear.drawings is None else serving(story, gear.drawings),
         memory=memory,
+        dissolves=length.dissolved,
     )
 
 
@@ -108,22 +113,33 @@ def _walked(rehearsed: Rehearsed) -> set[str]:
     return {*rehearsed.crew.shots, *rehearsed.reel.failed, *rehearsed.reel.skipped}
 
 
-def _scene(
-    scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None = None
-) -> PlannedScene:
+def _scene(index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None = None) -> PlannedScene:
     crew, story = rehearsed.crew, rehearsed.story
+    scene = story.scenes[index]
     state, why = _state(scene, rehearsed, store, manifest)
     renderer = rehearsed.gear.renderer(scene, story)
     drawn_by = renderer.move if isinstance(renderer, Animatic) else scene.recipe
     if isinstance(renderer, Wan):
         drawn_by = f"{scene.recipe} ({steps_said(renderer.recipe)})"
     segment = "make" if scene.name in crew.missing_segments else KEPT
+    segment = WAITS if scene.name in rehearsed.reel.unfinished else segment
     size = f"{story.size[0]}x{story.size[1]}"
     seconds = round(float(Fraction(scene.frames) / story.fps), 3)
     notes = (*scene_notes(scene, rehearsed.gear), *([more] if more else []))
     loras = () if rehearsed.gear.draft else tuple(lora_said(use, story.model.experts) for use in scene.loras)
     return PlannedScene(
-        scene.name, state, why, scene.frames, seconds, size, scene.seed, drawn_by, segment, notes, loras
+        scene.name,
+        state,
+        why,
+        scene.frames,
+        seconds,
+        size,
+        scene.seed,
+        drawn_by,
+        segment,
+        notes,
+        loras,
+        planned_seam(story.scenes, index, film_rate(story.fps, rehearsed.gear.interpolate)),
     )
 
 
@@ -180,8 +196,11 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{scene.frames:>4} frames {scene.seconds:>6.2f} s  {scene.size}  seed {scene.seed:<10}  {scene.drawn_by}"
         )
         segment = "" if scene.segment == KEPT or scene.state != KEPT else "  (finished anew)"
+        if scene.segment == WAITS:
+            segment = "  (finished once the scene before it is there)"
         why = f": {scene.why}" if scene.why and scene.state != WAITS else f" for {scene.why[10:]}" if scene.why else ""
         lines.append(f"  {scene.name:<{width}}  {facts}  {scene.state}{why}{segment}")
+        lines += [f"  {'':<{width}}  - {scene.seam.says}"] if scene.seam else []
         lines += [f"  {'':<{width}}  - LoRA {lora}" for lora in scene.loras]
         lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
     lines.append("")
@@ -192,7 +211,8 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [f"  lacks: {lack}" for lack in plan.lacks]
     count = str(plan.at_least) if plan.at_least == plan.at_most else f"{plan.at_least} to {plan.at_most}"
     lines.append(f"  clips to render: {count} of {len(plan.scenes)}")
-    film = f"{plan.film_frames} frames at {plan.film_fps}/s, {plan.film_seconds:.2f} s, {plan.film_size}"
+    less = f" ({plan.dissolves} frames less by dissolves)" if plan.dissolves else ""
+    film = f"{plan.film_frames} frames at {plan.film_fps}/s, {plan.film_seconds:.2f} s{less}, {plan.film_size}"
     lines.append(f"  film: {film} -> {plan.film}")
     lines.append(f"  disk: at most {gigabytes(plan.disk_needed)} needed, {gigabytes(plan.disk_free)} free")
     return lines

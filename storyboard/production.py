@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from post.encode import fingerprint
@@ -20,10 +21,12 @@ from storyboard.identity import digest
 from storyboard.manifest import REAL, Manifest, mode_of
 from storyboard.notes import render_notes
 from storyboard.order import closure
+from storyboard.placing import drawn_by_wan, workplace
 from storyboard.rehearsal import Rehearsal
 from storyboard.room import existing, free_bytes, gigabytes
 from storyboard.store import Store
 from storyboard.story import Story
+from storyboard.transitions import dissolves_from
 
 # Lossless video of real pictures comes to about 0.6 of its raw size (FFV1 at 832x480: 0.7 MB of 1.2); noise to all.
 CLIP_BYTES_PER_PIXEL = 2.0
@@ -48,9 +51,10 @@ class Options:
     ram: int | None = None
     attention: str | None = None
     compile: bool = True
+    finish_on: str | None = None
 
-    def machine(self, say: Callable[[str], None]) -> Machine:
-        return Machine(self.device, self.vram, self.ram, self.attention, self.compile, say)
+    def machine(self, say: Callable[[str], None], aside: int) -> Machine:
+        return Machine(self.device, self.vram, self.ram, self.attention, self.compile, say, aside)
 
 
 @dataclass
@@ -75,6 +79,7 @@ class Rehearsed:
     crew: Rehearsal
     reel: Reel
     options: Options
+    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -110,10 +115,24 @@ def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], 
     say: hears that big files are read for the first time.
     """
     scenes = closure(story, options.scenes) if options.scenes is not None else None
-    gear = gear_for(story, options.draft, options.weights, options.device, store.memory, scenes, say)
+    device, finish_on = options.device, options.finish_on
+    gear = gear_for(story, options.draft, options.weights, device, store.memory, scenes, say, finish_on)
     crew = Rehearsal(store)
-    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True))
-    return Rehearsed(story, gear, crew, reel, options)
+    beside = _beside(story, store, options, scenes, say) if scenes is not None else {}
+    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True, beside=beside))
+    return Rehearsed(story, gear, crew, reel, options, beside)
+
+
+def _beside(
+    story: Story, store: Store, options: Options, scenes: frozenset[str], say: Callable[[str], None]
+) -> dict[str, Clip]:
+    """The kept clips that scenes of a run dissolve from, of scenes that are not in it."""
+    before = {dissolves_from(story.scenes, index) for index, scene in enumerate(story.scenes) if scene.name in scenes}
+    wanted = {name for name in before if name is not None and name not in scenes}
+    if not wanted:
+        return {}
+    whole = rehearse(story, store, replace(options, scenes=None), say)
+    return {name: clip for name, clip in whole.reel.clips.items() if name in wanted - whole.crew.missing_clips}
 
 
 def produce(
@@ -131,12 +150,10 @@ def produce(
     _check(rehearsed, store)
     run = Run(rehearsed, store, events, on_kept)
     run.tell_start()
-    reel = run.walk()
-    if run.set_unlike_aside(reel):
-        reel = run.walk()
+    reel = run.walk_alike()
     outcome = Outcome(made=run.made, there=len(reel.clips), skipped=reel.skipped)
+    segments, outcome.missing = _whole(rehearsed, store, reel, events)
     outcome.failed = {name: str(error) for name, error in reel.failed.items()}
-    segments, outcome.missing = _whole(rehearsed, store, reel)
     if segments is not None:
         outcome.film = options.film or film_path(story, options.draft)
         outcome.joined = run.join(segments, outcome.film)
@@ -172,8 +189,12 @@ class Run:
     def walk(self) -> Reel:
         rehearsal, options = self._rehearsed.crew, self._options
         expected = {name: shot for name, shot in rehearsal.shots.items() if name in rehearsal.missing_clips}
-        machine = options.machine(lambda text: self._events.tell("note", text=text))
-        crew = LocalCrew(self._store, self._events, machine, expected)
+        gear, drawn = self._rehearsed.gear, drawn_by_wan(rehearsal.shots, rehearsal.missing_clips)
+        place = workplace(self._story, gear, options, drawn)
+        if place.says and rehearsal.missing_segments:
+            self._events.tell("note", text=place.says)
+        machine = options.machine(lambda text: self._events.tell("note", text=text), place.aside)
+        crew = LocalCrew(self._store, self._events, machine, expected, place)
 
         def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
             for of, take in crew.takes:
@@ -184,11 +205,21 @@ class Run:
                 self._on_kept(scene)
 
         anew = options.anew - self.made
-        wanted = Wanted(options.scenes, anew, options.keep_going, on_clip, self._on_segment)
+        beside = self._rehearsed.beside
+        wanted = Wanted(options.scenes, anew, options.keep_going, beside, on_clip, self._on_segment)
         try:
-            return film(self._story, self._rehearsed.gear, crew, wanted)
+            reel = film(self._story, self._rehearsed.gear, crew, wanted)
         finally:
             self.made |= crew.made
+        for scene, before in reel.unfinished.items():
+            text = f"{scene}: its clip is kept; it is finished once {before} is there, which it dissolves from"
+            self._events.tell("note", text=text)
+        return reel
+
+    def walk_alike(self) -> Reel:
+        """A walk whose segments join."""
+        reel = self.walk()
+        return self.walk() if self.set_unlike_aside(reel) else reel
 
     def _on_segment(self, scene: str, finish: Finish, segment: Segment) -> None:
         self._finishes[scene] = finish
@@ -215,15 +246,28 @@ class Run:
         )
 
 
-def _whole(rehearsed: Rehearsed, store: Store, reel: Reel) -> tuple[tuple[Segment, ...] | None, tuple[str, ...]]:
-    """All segments in play order, or None and the scenes still missing; a run of some may find the others kept."""
+def _whole(
+    rehearsed: Rehearsed, store: Store, reel: Reel, events: Events
+) -> tuple[tuple[Segment, ...] | None, tuple[str, ...]]:
+    """All segments in play order, or None and the scenes still missing; a run of some may find the others kept.
+
+    Of these it finishes anew those that are drawn over a cut with one of the run. What fails is added to `reel`.
+    """
     story, options = rehearsed.story, rehearsed.options
     segments = reel.complete(story)
     if segments is not None:
         return segments, ()
     rest = rehearse(story, store, replace(options, scenes=None, anew=frozenset()))
+    names = [scene.name for scene in story.scenes]
+    near = {name for pair in pairwise(names) if reel.clips.keys() & pair for name in pair}
+    failed = reel.failed or rest.reel.failed
+    if not failed and not rest.crew.missing_clips and set() < rest.crew.missing_segments <= near:
+        # Only a seam with what was made now has changed, and that needs no drawing.
+        left = Run(rest, store, events, None).walk_alike()
+        reel.failed.update(left.failed)
+        return left.complete(story), tuple(left.failed)
     kept = rest.reel.segments.keys() - rest.crew.missing_clips - rest.crew.missing_segments
-    missing = tuple(scene.name for scene in story.scenes if scene.name not in kept)
+    missing = tuple(name for name in names if name not in kept)
     return (None, missing) if missing else (rest.reel.complete(story), ())
 
 

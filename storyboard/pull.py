@@ -24,7 +24,7 @@ OF_KIND: dict[str, Kind] = {
     "text_encoders": "text_encoder",
     "vae": "vae",
 }
-"""What lies in each of ComfyUI's folders."""
+"""What of WAN's lies in ComfyUI's folders."""
 
 
 class PullError(MachineLacks):
@@ -71,8 +71,11 @@ class Places:
 
     def elsewhere(self, name: str, folder: str) -> list[Path]:
         """Files of that name among what lies in that folder's kind."""
-        roots = [self.root] if self.into is not None else self.folders
-        search = weights_folders([root for root in roots if root.is_dir()]).folders[OF_KIND[folder]]
+        roots = [root for root in ([self.root] if self.into is not None else self.folders) if root.is_dir()]
+        if folder in OF_KIND:
+            search = weights_folders(roots).folders[OF_KIND[folder]]
+        else:  # not WAN's
+            search = tuple(place for root in roots if (place := models_folder(root) / folder).is_dir())
         return [path for each in search for path in walk(each, []) if path.name == name]
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from post.finish import Finish, Segment, load_segment
+from post.transition import Dissolve
 from scenes.files import load_clip
 from scenes.footage import Clip, DamagedFile, Still, frame_digest
 from scenes.picture import fit_picture
@@ -51,7 +52,7 @@ class Rehearsal:
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         self.finishes[scene] = finish
         key = digest(finish)
-        made = not finish.span.clip.digest.startswith(UNMADE)
+        made = not any(clip.digest.startswith(UNMADE) for clip in clips_of(finish))
         home = self._found(SEGMENTS, key) if made else None
         if home is not None:
             return settled(load_segment(home))
@@ -78,6 +79,11 @@ class Rehearsal:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def clips_of(finish: Finish) -> tuple[Clip, ...]:
+    """The clips a segment is made from."""
+    return (finish.span.clip, *([finish.opens.tail.clip] if isinstance(finish.opens, Dissolve) else []))
 
 
 def waits(shot: Shot) -> bool:

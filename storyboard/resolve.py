@@ -22,7 +22,9 @@ from storyboard.presets import NEGATIVES, POSITIVES
 from storyboard.reading import Reading, why
 from storyboard.sampling import check_lora_files, check_recipes, loras_used, recipes_of, usual_recipe
 from storyboard.schema import Look, LoraTable, SceneTable, StoryTable
+from storyboard.seams import CUT, Seam, SeamError, parse_seam
 from storyboard.story import After, Opening, Scene, Story
+from storyboard.transitions import check_lengths, check_places
 from storyboard.wording import joined
 
 CLIP_SIDE_LIMIT = 4096
@@ -39,11 +41,14 @@ def resolve(
     model = _model(table.look, reading)
     scenes = _scenes(table, model, reading)
     check_links(scenes, reading)
+    check_places(scenes, reading)
     size = _size(table.look.size, table, model, reading)
     film = film_file(table, path, reading)
     recipes, tuned = recipes_of(table, model, reading)
     check_recipes(table, model, reading)
     finish = finishing(table.finish, size or model.buckets[0], reading)
+    fps = Fraction(table.look.fps or model.fps)
+    check_lengths(scenes, fps, finish.factor, reading)
     if found or size is None or film is None:
         return None
     weights = table.look.model
@@ -55,7 +60,7 @@ def resolve(
         precision=table.look.precision,
         vae=table.look.vae,
         size=size,
-        fps=Fraction(table.look.fps or model.fps),
+        fps=fps,
         scenes=tuple(scenes),
         recipes=recipes,
         finishing=finish,
@@ -144,6 +149,7 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
         recipe=str(own("recipe", usual_recipe(model))),
         loras=loras_used(loras, whose("loras"), model, reading),
         positives=tuple(_preset(own("presets", []), whose("presets"), POSITIVES, reading)),
+        seam=_seam(table.seam, place, reading),
     )
 
 
@@ -176,6 +182,14 @@ def _preset(names: list[str], place: Place, there: Mapping[str, str], reading: R
             hint = did_you_mean(name, there) or f" (there are: {', '.join(sorted(there))})"
             reading.complain((*place, index), f"{place[-1]}: there is no preset {written(name)}{hint}")
     return [there[name] for name in names if name in there]
+
+
+def _seam(text: str, place: Place, reading: Reading) -> Seam:
+    try:
+        return parse_seam(text)
+    except SeamError as error:
+        reading.complain((*place, "seam"), str(error))
+        return CUT
 
 
 def _opening(table: SceneTable, place: Place, above: str | None, reading: Reading) -> Path | After:

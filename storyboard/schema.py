@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from post.encode import Preset
 from post.weights import PUBLISHED
 from scenes.wan.models import MODELS, RECIPES
+from storyboard.seams import PATTERN as SEAM_PATTERN
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 SEED_MAX = 2**63 - 1  # the largest whole number TOML holds
@@ -151,6 +152,14 @@ class SceneTable(SceneLook):
     )
     end_image: Text | None = Field(default=None, description="ends on this picture (first-last-frame)")
     end_on: Text | None = Field(default=None, description="ends on that scene's opening picture: a join, a loop")
+    seam: str = Field(
+        default="cut",
+        description="what is drawn over the cut before this scene: a dissolve mixes it with the end of the one before "
+        "and makes the film shorter by as much (0.5s, unless a time is named); a fade goes into a colour in half of "
+        "its time and comes out of it in the other half, on the first scene in all of it (1s)",
+        examples=["dissolve 0.5s", "fade black 1s"],
+        json_schema_extra={"pattern": SEAM_PATTERN},
+    )
 
 
 class UpscaleTable(Table):
@@ -168,18 +177,24 @@ class InterpolateTable(Table):
     """Frames between frames."""
 
     model: Literal["rife", "rife-4.6", "rife-4.7", "rife-4.26", "flow", "none"] = Field(
-        default="rife", description="rife: the newest present; flow needs no weights"
+        default="rife",
+        description="rife: the newest present; rife-4.7: 4.8 and 4.9 too; rife-4.26: 4.25 too; flow needs no weights",
     )
     factor: Annotated[int, Field(ge=1, le=8)] = Field(default=2, description="the film's rate is this times fps")
+    backend: Literal["torch", "ncnn"] = Field(
+        default="torch", description="what runs RIFE; ncnn: by Vulkan, on AMD's and Intel's GPUs too, 4.6 only"
+    )
 
 
 class EncodeTable(Table):
     """How the film is encoded."""
 
-    codec: Literal["h264", "hevc"] = Field(default="h264", description="hevc: 10-bit")
+    codec: Literal["h264", "hevc", "h264_nvenc", "hevc_nvenc"] = Field(
+        default="h264", description="hevc: 10-bit; with _nvenc: by the GPU's own encoder, faster and larger"
+    )
     # crf 0 is lossless in another profile, High 4:4:4 Predictive, which few players take.
     crf: Annotated[float, Field(ge=1, le=51, allow_inf_nan=False)] = Field(
-        default=16, description="less is better and larger; 16 looks like its source"
+        default=16, description="less is better and larger; 16 looks like its source; NVENC takes it as its cq"
     )
     preset: Preset = Field(default="medium", description="slower is smaller")
 

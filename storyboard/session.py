@@ -59,6 +59,7 @@ class Session:
             ram=known.ram,
             attention=known.attention,
             compile=known.compile,
+            finish_on=known.finish_on,
         )
 
     def _check_film(self, film: Path) -> None:
@@ -103,10 +104,11 @@ def open_session(
     ram: str | None = None,
     attention: str | None = None,
     compile: bool | None = None,
+    finish_on: str | None = None,
 ) -> Session:
     """Raises StoryError and SettingsError."""
     story = read_story(path)
-    facts = settings(store, device, vram=vram, ram=ram, attention=attention, compile=compile)
+    facts = settings(store, device, vram=vram, ram=ram, attention=attention, compile=compile, finish_on=finish_on)
     root = facts.store or story.folder / ".storyboard"
     if root.exists() and not root.is_dir():
         raise SettingsError(f"{root} is a file: --store names a folder for kept work")

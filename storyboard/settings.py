@@ -11,7 +11,7 @@ from typing import cast
 from storyboard.mistakes import did_you_mean, written
 from storyboard.room import parse_bytes
 
-KEYS = ("models", "store", "device", "vram", "ram", "attention", "compile")
+KEYS = ("models", "store", "device", "finish_on", "vram", "ram", "attention", "compile")
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 ATTENTION = ("native", "cudnn", "flash-2", "flash-3", "flash-4", "sage")
 """The kernels that scenes.wan.attention knows, named here so that a mistake is told without torch."""
@@ -27,8 +27,9 @@ class FlagError(SettingsError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`models`: folders of weights; `store`: kept work, None for .storyboard beside the story. The rest is how WAN may
-    work: `vram` and `ram` in bytes, None for what is free; `attention`: a kernel's name, None for the best there is."""
+    """`models`: folders of weights; `store`: kept work, None for .storyboard beside the story; `finish_on`: the device
+    that finishes, None for the best choice. The rest is how WAN may work: `vram` and `ram` in bytes, None for what is
+    free; `attention`: a kernel's name, None for the best there is."""
 
     models: tuple[Path, ...]
     store: Path | None
@@ -37,6 +38,7 @@ class Settings:
     ram: int | None = None
     attention: str | None = None
     compile: bool = True
+    finish_on: str | None = None
 
 
 def config_path() -> Path:
@@ -53,6 +55,7 @@ def settings(
     ram: str | None = None,
     attention: str | None = None,
     compile: bool | None = None,  # named as the flag is
+    finish_on: str | None = None,
 ) -> Settings:
     """Each as given, else as its variable says, else the user's file. Raises SettingsError."""
     path = config_path()
@@ -68,6 +71,7 @@ def settings(
         ram=_size("ram", ram, file, path),
         attention=_attention(attention, file, path),
         compile=_compile(file, path) if compile is None else compile,
+        finish_on=finish_on or os.environ.get("STORYBOARD_FINISH_ON") or _text(file, "finish_on", path),
     )
 
 

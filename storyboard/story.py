@@ -13,6 +13,7 @@ from scenes.footage import Size
 from scenes.wan.models import WanModel
 from scenes.wan.recipes import Nag
 from storyboard.mistakes import Mistake, Place, Places, StoryError
+from storyboard.seams import CUT, Seam
 from storyboard.syntax import long_number, syntax_mistake
 
 Colour = tuple[int, int, int]
@@ -71,7 +72,7 @@ class Tuned:
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that.
-    `positives`: texts that join the prompt where a model reads it."""
+    `positives`: texts that join the prompt where a model reads it. `seam`: what is drawn over the cut before it."""
 
     name: str
     prompt: str
@@ -88,6 +89,7 @@ class Scene:
     recipe: str
     loras: tuple[LoraUse, ...]
     positives: tuple[str, ...] = ()
+    seam: Seam = CUT
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Finishing:
-    """How clips are finished. `size` is the film's."""
+    """How clips are finished. `size` is the film's; `backend` what runs RIFE, torch or ncnn."""
 
     upscaler: str
     size: Size
@@ -108,6 +110,7 @@ class Finishing:
     crf: float
     preset: str
     soundtrack: Path | None
+    backend: str = "torch"
 
 
 @dataclass(frozen=True, slots=True)

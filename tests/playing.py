@@ -89,11 +89,19 @@ def _pts(path: Path) -> tuple[Fraction, list[int]]:
     return Fraction(base[1]), [int(line.split(",")[2]) for line in told.splitlines() if not line.startswith("#")]
 
 
-def played(path: Path, size: tuple[int, int], matrix: str = "auto") -> np.ndarray:
-    """RGB frames, (frames, height, width, 3), as a player shows them that heeds the tags or takes another matrix."""
-    accurate = f"scale=in_color_matrix={matrix}:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+def played(path: Path, size: tuple[int, int], matrix: str = "auto", sited: str = "") -> np.ndarray:
+    """RGB frames, (frames, height, width, 3), as a player shows them that heeds the tags or takes another matrix.
+
+    sited: a key of LEFT, for chroma where it lies in streams that say nothing of it; swscale by itself looks for it in
+        the middle of two pixels.
+    """
+    accurate = f"scale=in_color_matrix={matrix}:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp{LEFT[sited]}"
     raw = _run(FFMPEG, "-v", "error", "-i", str(path), "-vf", accurate, *_raw("rgb24"))
     return np.frombuffer(raw, np.uint8).reshape(-1, size[1], size[0], 3)
+
+
+# In 256ths of a pixel.
+LEFT = {"": "", "4:2:0": ":in_h_chr_pos=0:in_v_chr_pos=128", "4:2:2": ":in_h_chr_pos=0"}
 
 
 def planes(path: Path, pixels: str, mode: str = "passthrough") -> bytes:

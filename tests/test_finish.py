@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -20,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from post.encode import Encode, SegmentFile
-from post.finish import Finish, finished_frames, load_segment, write_segment
+from post.finish import Finish, load_segment, write_segment
 from post.flow import FlowInterpolator
 from post.interpolate import Flow, Interpolate, interpolated
 from post.join import About, Join, write_film
+from post.suite import Place, Suite
 from post.upscale import Lanczos, Upscale
 from scenes.files import FACTS_FILE, load_clip, read_facts, read_still, write_clip, write_facts
 from scenes.footage import Clip, DamagedFile, Frame, Frames, Span, Still
@@ -74,7 +76,12 @@ def with_factor(finish: Finish, factor: int) -> Finish:
 
 
 def finished(finish: Finish) -> list[Frame]:
-    return list(finished_frames(finish, None, lambda done: None))
+    return list(frames_of(finish))
+
+
+def frames_of(finish: Finish, tell: Callable[[float], None] = lambda done: None) -> Generator[Frame]:
+    with closing(Suite(Place())) as suite:
+        yield from suite.frames(finish, tell)
 
 
 def levels(frames: Sequence[Frame]) -> list[int]:
@@ -110,17 +117,19 @@ def ramps(source: Sequence[int], factor: int) -> list[float]:
     return [a + (b - a) * step / factor for a, b in pairwise(source) for step in range(1, factor + 1)]
 
 
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=9), st.booleans(), st.integers(1, 8))
-def test_in_betweens_are_of_neighbours_at_rising_times(source: list[int], chained: bool, factor: int):
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=9), st.booleans(), st.integers(1, 8), st.integers(1, 5))
+def test_in_betweens_are_of_neighbours_at_rising_times(source: list[int], chained: bool, factor: int, at_once: int):
     asked: list[tuple[int, int, float]] = []
 
-    def between(before: Frame, after: Frame, time: float) -> Frame:
-        asked.append((int(before[0, 0, 0]), int(after[0, 0, 0]), time))
-        return after
+    def between(pairs: list[tuple[Frame, Frame, float]]) -> list[Frame]:
+        assert len(pairs) <= at_once
+        asked.extend((int(before[0, 0, 0]), int(after[0, 0, 0]), time) for before, after, time in pairs)
+        return [after for _, after, _ in pairs]
 
     lead = flat(7, (2, 2)) if chained else None
-    made = list(interpolated((flat(level, (2, 2)) for level in source), lead, factor, between))
-    assert len(made) == factor * len(source)
+    rule = Interpolate(Flow(), factor)
+    made = list(interpolated((flat(level, (2, 2)) for level in source), lead, rule, between, at_once))
+    assert levels(made) == [level for level in source for _ in range(factor)]
     pairs = list(pairwise([7, *source] if chained else source))
     assert asked == [(a, b, step / factor) for a, b in pairs for step in range(1, factor)]
 
@@ -226,7 +235,7 @@ def test_a_segment_is_what_its_facts_say(tmp_path: Path):
     made = tmp_path / "segment"
     made.mkdir()
     told: list[float] = []
-    write_segment(finish, finished_frames(finish, None, told.append), made, {"device": "cpu"})
+    write_segment(finish, frames_of(finish, told.append), made, {"device": "cpu"})
     segment = load_segment(made)
     assert (segment.frames, segment.fps, segment.size) == (5, FPS, (16, 16))
     assert told == [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -282,7 +291,7 @@ def test_a_damaged_clip_gives_no_segment(damage, tmp_path: Path):
     damage(clip)
     finish = Finish(Span(clip, 1, 6), None, None, Interpolate(Flow(), 2), FAST)
     with pytest.raises(DamagedFile, match=r"clip\.mkv"):
-        write_segment(finish, finished_frames(finish, None, lambda done: None), tmp_path, {})
+        write_segment(finish, frames_of(finish), tmp_path, {})
     assert not (tmp_path / "segment.json").exists()
 
 
@@ -317,8 +326,9 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 from post.encode import Encode
-from post.finish import Finish, finished_frames, write_segment
+from post.finish import Finish, write_segment
 from post.interpolate import Flow, Interpolate
+from post.suite import Place, Suite
 from post.upscale import Lanczos, Upscale
 from scenes.files import load_clip
 from scenes.footage import Span
@@ -326,7 +336,7 @@ from scenes.footage import Span
 clip = load_clip(Path(sys.argv[1]))
 upscale, encode = Upscale(Lanczos(), (384, 256)), Encode("h264", 16.0, "superfast")
 finish = Finish(Span(clip, 0, clip.frames), None, upscale, Interpolate(Flow(), 2), encode)
-write_segment(finish, finished_frames(finish, None, lambda done: None), Path(sys.argv[2]), {})
+write_segment(finish, Suite(Place()).pictures(finish, lambda done: None, "yuv420p"), Path(sys.argv[2]), {})
 status = Path("/proc/self/status")  # on Linux a child's ru_maxrss begins with its parent's
 if status.exists():
     print(int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024)

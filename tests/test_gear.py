@@ -8,10 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 
+from post import rife_weights
 from post.devices import Gpu
+from post.interpolate import Flow, Interpolate, Rife, RifeNcnn
+from scenes.files import file_digest
 from scenes.wan.models import I2V_A14B
 from storyboard import doctor, machine
+from storyboard.gear import Gear, gear_for
 from storyboard.machine import wan_problems
 from storyboard.memory import Memory, weights_memory
 from storyboard.model_files import ModelFiles
@@ -19,7 +24,11 @@ from storyboard.progress import sentence
 from storyboard.room import parse_bytes
 from storyboard.settings import ATTENTION
 from storyboard.story import Finishing, Story
+from tests import plain_ifnet
+from tests.tiny_rife import write_rife46
 from tests.tiny_wan import lora, write_safetensors
+
+torch.set_num_threads(1)
 
 STORY = Story(
     path=Path("story.toml"),
@@ -135,8 +144,6 @@ class TestDigests:
         weights_memory().told_digest(weights, lambda text: pytest.fail(text))
 
     def test_of_a_file_that_changes_meanwhile_are_read_again(self, weights: Path, monkeypatch: pytest.MonkeyPatch):
-        from scenes.files import file_digest
-
         def changing(path: Path) -> str:
             found = file_digest(path)
             path.write_bytes(bytes(2000))
@@ -171,6 +178,148 @@ class TestDigests:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert len(weights_memory().told_digest(weights, lambda text: None)) == 64
+
+
+class TestFinishing:
+    """What a story is finished with: as it asks, or in a draft with what is here."""
+
+    @pytest.fixture(autouse=True)
+    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(rife_weights, "_package_models", lambda: None)
+
+    @pytest.fixture
+    def models(self, tmp_path: Path) -> Path:
+        """Weights of RIFE 4.6 and 4.26, by their names only, and an ncnn model."""
+        folder = tmp_path / "models"
+        write_rife46(folder / "rife-v4.6")
+        (folder / "frame_interpolation").mkdir()
+        for name, kind in (("rife46.pth", "4.6"), ("rife426.pth", "4.26")):
+            torch.save(plain_ifnet.zeros(plain_ifnet.KINDS[kind]), folder / "frame_interpolation" / name)
+        return folder
+
+    def gear(
+        self, models: Path, draft: bool, device: str | None = None, finish_on: str | None = None, **asked: str
+    ) -> Gear:
+        story = replace(STORY, finishing=replace(STORY.finishing, factor=2, **{"interpolator": "rife", **asked}))
+        return gear_for(story, draft, [models], device, Memory(models / "seen.json"), (), finish_on=finish_on)
+
+    def by(self, gear: Gear) -> Flow | Rife | RifeNcnn:
+        assert gear.interpolate is not None
+        return gear.interpolate.by
+
+    def with_gpu(self, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+        monkeypatch.setattr("storyboard.gear.has_gpu", lambda device: there and device != "cpu")
+
+    @pytest.mark.parametrize(("name", "file"), [("rife", "rife426.pth"), ("rife-4.6", "rife46.pth")])
+    def test_rife_by_its_weights(self, models: Path, name: str, file: str):
+        gear = self.gear(models, draft=False, device="cpu", interpolator=name)
+        path = models / "frame_interpolation" / file
+        assert gear.interpolate == Interpolate(Rife(file_digest(path), path), 2)
+        by = self.by(gear)
+        assert isinstance(by, Rife)
+        assert (by.path, by.version) == (path, file.removeprefix("rife").removesuffix(".pth").replace("4", "4.", 1))
+        assert (gear.lacks, gear.stand_ins) == ((), ())
+
+    def test_flow_and_none_ask_for_nothing(self, tmp_path: Path):
+        assert self.by(self.gear(tmp_path, draft=False, device="cpu", interpolator="flow")) == Flow()
+        finishing = replace(STORY.finishing, interpolator="none", factor=1)
+        gear = gear_for(replace(STORY, finishing=finishing), False, [], "cpu", Memory(tmp_path / "seen.json"), ())
+        assert gear.interpolate is None
+
+    def test_missing_weights_are_told_with_the_remedy(self, tmp_path: Path):
+        gear = self.gear(tmp_path, draft=False, device="cpu", interpolator="rife-4.26")
+        (lack,) = gear.lacks
+        assert lack.startswith(f"rife-4.26: its weights are not in {STORY.folder}, {tmp_path}: ")
+        for remedy in ("storyboard models pull rife-4.26", 'model = "flow"', "--interpolate flow", "--draft"):
+            assert remedy in lack
+        by = self.by(gear)
+        assert isinstance(by, Rife)
+        assert by.weights == "unmade:rife-4.26"  # so that the plan differs from what it would be with flow
+
+    def test_a_draft_takes_flow_where_weights_are_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        self.with_gpu(monkeypatch, there=True)
+        gear = self.gear(tmp_path, draft=True)
+        assert self.by(gear) == Flow()
+        assert str(gear.stand_ins[1]) == "flow stands in for rife (its weights are not here)"
+        assert gear.lacks == ()
+
+    def test_a_draft_takes_rife_where_a_gpu_is(self, models: Path, monkeypatch: pytest.MonkeyPatch):
+        self.with_gpu(monkeypatch, there=True)
+        gear = self.gear(models, draft=True)
+        assert isinstance(self.by(gear), Rife)
+        assert [stand_in.used for stand_in in gear.stand_ins] == ["animatic"]
+        slow = self.gear(models, draft=True, device="cpu")
+        assert self.by(slow) == Flow()
+        assert str(slow.stand_ins[1]) == "flow stands in for rife (too slow without a GPU)"
+
+    @pytest.mark.parametrize(
+        ("finish_on", "says"),
+        [
+            ("cuda:7", "--finish-on cuda:7 is not on this machine (CUDA devices here: none)"),
+            ("gpu1", '--finish-on gpu1 is no device: write "cuda:0" or "cpu"'),
+            ("vulkan:1", "--finish-on vulkan:1 is no device"),
+        ],
+    )
+    def test_the_device_that_finishes_is_asked_for_at_once(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch, finish_on: str, says: str
+    ):
+        monkeypatch.setattr("post.devices.gpus", list)
+        for draft in (False, True):
+            (lack,) = self.gear(models, draft, finish_on=finish_on).lacks
+            assert lack.startswith(says)
+        assert len(self.gear(models, True, "cuda:7", "cuda:7").lacks) == 1  # said once
+
+    def test_a_draft_asks_for_the_device_that_finishes(self, models: Path, monkeypatch: pytest.MonkeyPatch):
+        self.with_gpu(monkeypatch, there=True)
+        assert self.by(self.gear(models, draft=True, finish_on="cpu")) == Flow()
+        monkeypatch.setattr("storyboard.gear.device_problem", lambda device, flag="": None)
+        assert isinstance(self.by(self.gear(models, draft=True, device="cpu", finish_on="cuda:0")), Rife)
+
+    def test_ncnn_is_asked_of_the_device_that_finishes(self, models: Path, monkeypatch: pytest.MonkeyPatch):
+        asked: list[str | None] = []
+        monkeypatch.setattr("storyboard.gear.ncnn_problem", lambda device: asked.append(device))
+        gear = self.gear(models, draft=True, finish_on="vulkan:1", backend="ncnn")
+        assert (asked, gear.lacks) == (["vulkan:1"], ())
+        net = self.gear(models, draft=True, finish_on="vulkan:1", backend="ncnn", upscaler="realesr-animevideov3")
+        assert net.lacks == ('--finish-on vulkan:1 is no device: write "cuda:0" or "cpu"',)
+
+    def test_torch_is_needed(self, models: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("storyboard.gear.net_problem", lambda: "torch is not installed: pip")
+        assert self.gear(models, draft=False, device="cpu").lacks == ("rife: torch is not installed: pip",)
+        assert self.gear(models, draft=True).stand_ins[1].why == "torch is not installed: pip"
+
+    def test_ncnn_runs_a_model_of_its_own(self, models: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("storyboard.gear.ncnn_problem", lambda device: None)
+        folder = models / "rife-v4.6"
+        for draft in (False, True):
+            gear = self.gear(models, draft, backend="ncnn")
+            assert self.by(gear) == RifeNcnn("rife-v4.6", file_digest(folder / "flownet.bin"), folder)
+        slow = self.gear(models, draft=True, device="cpu", backend="ncnn")
+        assert slow.stand_ins[1].why == "too slow without a GPU"
+
+    def test_ncnn_lacks_its_package_or_a_model(self, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("storyboard.gear.ncnn_problem", lambda device: "its package is not installed")
+        (lack,) = self.gear(models, draft=False, device="cpu", backend="ncnn").lacks
+        assert lack.startswith("rife: its package is not installed. Or take flow")
+        assert self.gear(models, draft=True, backend="ncnn").stand_ins[1].why == "its package is not installed"
+        monkeypatch.setattr("storyboard.gear.ncnn_problem", lambda device: None)
+        gear = self.gear(tmp_path / "none", draft=False, device="cpu", backend="ncnn", interpolator="rife-4.6")
+        assert gear.lacks[0].startswith("rife-4.6 on ncnn: no folder rife-v4.6")
+        assert isinstance(self.by(gear), RifeNcnn)
+        assert self.by(self.gear(tmp_path / "none", draft=True, backend="ncnn")) == Flow()
+
+    def test_nvenc_where_it_works(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        asked = {"interpolator": "flow", "codec": "hevc_nvenc"}
+        monkeypatch.setattr("post.encode.works", lambda codec: False)
+        real = self.gear(tmp_path, draft=False, device="cpu", **asked)
+        assert real.encode.format == "hevc_nvenc"
+        assert "take hevc instead" in real.lacks[0]
+        draft = self.gear(tmp_path, draft=True, **asked)
+        assert draft.encode.format == "hevc"
+        assert str(draft.stand_ins[1]) == "hevc stands in for hevc_nvenc (no NVENC here)"
+        monkeypatch.setattr("post.encode.works", lambda codec: True)
+        assert self.gear(tmp_path, draft=False, device="cpu", **asked).lacks == ()
 
 
 class TestFiles:

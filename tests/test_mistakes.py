@@ -325,7 +325,7 @@ def test_nearest_words_keep_their_case():
     ("config", "expected"),
     [
         (b'modells = "x"', 'unknown key "modells" (did you mean "models"?)'),
-        (b"gpu = 0", 'unknown key "gpu" (there are: models, store, device, vram, ram, attention, compile)'),
+        (b"gpu = 0", 'unknown key "gpu" (there are: models, store, device, finish_on, vram, ram, attention, compile)'),
         (b'vram = "lots"', 'vram: lots is no size: write it as in "24GiB" or "24GB"'),
         (b"ram = 32", 'ram: 32 is 32 bytes: name the unit, as in "24GiB"'),
         (b"vram = true", "vram: true is no size"),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from post import rife_weights
 from storyboard.catalogue import CATALOGUE
 from storyboard.models import Here, model_lines, models_here
-from tests import tiny_wan
+from tests import plain_ifnet, tiny_wan
 from tests.imitation import Imitation, serving
 
 torch.set_num_threads(1)
@@ -123,6 +124,26 @@ def test_upscalers_are_listed(weights: Path):
     here = models_here([weights])
     assert {"realesrgan-x4plus", "realesr-general-x4v3"} <= {each.name for each in here.upscalers}
     assert all((each.path is None) == (each.lacks is not None) for each in here.upscalers)
+
+
+def test_interpolators_are_listed_with_what_serves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rife_weights, "_package_models", lambda: None)
+    pulled = CATALOGUE["rife-4.7"].files[0]
+    path = tmp_path / pulled.folder / pulled.name
+    path.parent.mkdir()
+    torch.save(plain_ifnet.zeros(plain_ifnet.KINDS["4.7"]), path)
+    here = models_here([tmp_path])
+    assert {each.name: (each.path, each.version) for each in here.interpolators} == {
+        "rife": (str(path), "4.7"),
+        "rife-4.6": (None, None),
+        "rife-4.7": (str(path), "4.7"),
+        "rife-4.26": (None, None),
+    }
+    pulls = {each.name: each.pull for each in here.interpolators if each.pull}
+    assert pulls["rife"] == pulls["rife-4.26"] == "storyboard models pull rife-4.26"
+    assert {pull.rpartition(" ")[2] for pull in pulls.values()} <= set(CATALOGUE)
+    assert re.search(rf"rife +4\.7 +{re.escape(str(path))}", text(here))
+    assert re.search(r"rife-4\.6 +its weights are not in .*: put rife46\.pth", text(here))
 
 
 def test_the_command_without_torch(weights: Path, tmp_path: Path):

@@ -399,7 +399,7 @@ def test_what_stays_on_disk_takes_three_buffers_of_ram(wide: list[Stored]):
         assert bool((buffer.bytes == index).all())
         ring.give_back(buffer, after)
         most = max(most, psutil.Process().memory_info().rss - before)
-    assert most < 6 * BLOCK, "of 96 MiB"
+    assert most < 10 * BLOCK, "three, a comparison, and what else the process took; not all 24"
     ring.close()
 
 

@@ -305,6 +305,9 @@ class TestLacks:
         plan = two.plan(device=device)
         assert plan.lacks[0].startswith(f"--device {device} is ")
         assert plan.memory is None
+        plan = two.plan(finish_on=device)
+        assert plan.lacks[0].startswith(f"--finish-on {device} is ")
+        assert plan.memory is None
 
     def test_a_package(self, two: Film, monkeypatch: pytest.MonkeyPatch):
         from post.devices import installed

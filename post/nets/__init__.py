@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,22 +14,20 @@ from post.nets.srvgg import SRVGGNetCompact
 Upscaler = SRVGGNetCompact | RRDBNet
 
 
-def read_pth(path: Path) -> dict[str, Tensor]:
-    """The weights in a `.pth`, bare or under one of upstream's names for them. Raises ValueError."""
-    try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of another kind raises whatever its bytes lead to: torch names no set
-        raise ValueError(f"it does not open as a .pth ({type(error).__name__})") from error
-    for wrapper in ("params_ema", "params"):  # the moving average first, as upstream's own inference does
-        if isinstance(held, dict) and wrapper in held:
-            held = cast("dict[str, Any]", held)[wrapper]
-            break
-    if not isinstance(held, dict):
-        raise ValueError("it holds no dictionary of tensors")
-    state = cast("dict[str, Any]", held)
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError("it holds more than tensors")
-    return state
+class Net(Protocol):
+    """Enlarges RGB of shape (batch, 3, height, width), 0 to 1; what comes out need not be clamped.
+
+    scale: how many times larger a side becomes. multiple: what both sides must be multiples of. overlap: how many
+    pixels beyond its own edges a tile must see so that no edge shows.
+    """
+
+    @property
+    def scale(self) -> int: ...
+    @property
+    def multiple(self) -> int: ...
+    @property
+    def overlap(self) -> int: ...
+    def __call__(self, image: Tensor, /) -> Tensor: ...
 
 
 def net_of_state(state: Mapping[str, Tensor]) -> Upscaler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 TRUNK_OVERLAP = 64
 
 # The tail works at 16 times the trunk's pixels: whole it would take 12 KB a pixel where the trunk takes 2; a strip
-# takes 0.4 GB at most.
+# takes 0.4 GB at most in fp32.
 STRIP_PIXELS = 32 * 1024
 
 # Exact: the tail's convolutions see 1/2 + 3/4 of a trunk's pixel further.
@@ -34,9 +35,13 @@ class DenseBlock(nn.Module):
         self.conv4 = nn.Conv2d(features + 3 * growth, growth, 3, padding=1)
         self.conv5 = nn.Conv2d(features + 4 * growth, features, 3, padding=1)
 
+    @property
+    def convs(self) -> tuple[nn.Conv2d, ...]:
+        return self.conv1, self.conv2, self.conv3, self.conv4, self.conv5
+
     def forward(self, x: Tensor) -> Tensor:
         seen = x
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+        for conv in self.convs[:-1]:
             seen = torch.cat((seen, F.leaky_relu(conv(seen), 0.2, inplace=True)), 1)
         return self.conv5(seen) * 0.2 + x
 
@@ -49,6 +54,10 @@ class RRDB(nn.Module):
         self.rdb1 = DenseBlock(features, growth)
         self.rdb2 = DenseBlock(features, growth)
         self.rdb3 = DenseBlock(features, growth)
+
+    @property
+    def blocks(self) -> tuple[DenseBlock, DenseBlock, DenseBlock]:
+        return self.rdb1, self.rdb2, self.rdb3
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rdb3(self.rdb2(self.rdb1(x))) * 0.2 + x
@@ -72,6 +81,10 @@ class RRDBNet(nn.Module):
         self.conv_up2 = nn.Conv2d(features, features, 3, padding=1)
         self.conv_hr = nn.Conv2d(features, features, 3, padding=1)
         self.conv_last = nn.Conv2d(features, 3, 3, padding=1)
+
+    @property
+    def residuals(self) -> list[RRDB]:
+        return cast("list[RRDB]", list(self.body))
 
     @classmethod
     def shaped_as(cls, state: Mapping[str, Tensor]) -> RRDBNet:

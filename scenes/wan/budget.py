@@ -89,7 +89,8 @@ class Needs:
 class MemoryPlan:
     """Where each expert's weights lie, in how many strips the VAE works, and the peaks foreseen, in bytes.
 
-    held: of an expert on disk, how many blocks are kept in RAM all the same.
+    held: of an expert on disk, how many blocks are kept in RAM all the same. weights: what stays on the device between
+    two clips.
     """
 
     placements: tuple[Placement, ...]
@@ -99,6 +100,7 @@ class MemoryPlan:
     decode: int
     ram: int
     gpu: bool = True
+    weights: int = 0
 
     @property
     def vram(self) -> int:
@@ -173,7 +175,7 @@ def _plan(needs: Needs, resident: bool, strips: int, ram: int | None) -> MemoryP
     in_ram = sum(_in_ram(expert, *place) for expert, place in zip(needs.experts, places, strict=True))
     reading = _ring(needs) if any(place.source == "disk" for place in placements) else 0
     total = PROCESS_RAM + in_ram + reading + needs.loras
-    return MemoryPlan(placements, held, strips, weights + acting, weights + decoding, total)
+    return MemoryPlan(placements, held, strips, weights + acting, weights + decoding, total, weights=weights)
 
 
 def _in_ram(expert: ExpertBytes, place: Placement, held: int) -> int:

@@ -48,7 +48,8 @@ def planned(shots: Sequence[Shot], machine: Machine) -> tuple[MemoryPlan, Needs]
     free, total = torch.cuda.mem_get_info(device)
     # The cap holds for the whole process: finishing on the same GPU counts too.
     torch.cuda.set_per_process_memory_fraction(min(1.0, (machine.vram or total) / total), device)
-    return plan_memory(needs, min(machine.vram or free, free), machine.ram or free_ram()), needs
+    usable = min(machine.vram or free, free) - machine.aside
+    return plan_memory(needs, usable, machine.ram or free_ram()), needs
 
 
 @dataclass

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scenes.shot import Tell
+from scenes.wan.streams import URGENT
 from scenes.wan.strips import Level, Strip, cut
 from scenes.wan.vae import longer_side, memory_of, reach, remembering, scale_of, unfolded
 
@@ -118,7 +119,7 @@ def _on_host(frames: Iterator[Tensor], device: torch.device) -> Iterator[NDArray
     if device.type != "cuda":
         yield from (chunk.numpy() for chunk in frames)
         return
-    copier = torch.cuda.Stream(device)
+    copier = torch.cuda.Stream(device, priority=URGENT)
     waiting: tuple[Tensor, torch.cuda.Event] | None = None
     for chunk in frames:
         arriving = _sent(chunk, copier)
