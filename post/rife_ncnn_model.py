@@ -48,23 +48,22 @@ def model_problem(folder: Path) -> str | None:
         lacks = "a layer" if len(unknown) == 1 else "layers"
         says = f"{folder} has {lacks} that {PACKAGE} lacks ({', '.join(unknown)})"
         return f"{says}, as RIFE has from 4.7 on: {INSTEAD}"
-    return _wrong_size(folder, words)
+    return wrong_size(folder / PARAM, folder / DATA, words)
 
 
-def _wrong_size(folder: Path, layers: Iterable[Sequence[str]]) -> str | None:
+def wrong_size(param: Path, path: Path, layers: Iterable[Sequence[str]]) -> str | None:
     """What is wrong with the data's size. The package runs one that is cut short, with whatever memory then holds."""
-    path = folder / DATA
     try:
         with path.open("rb") as data:
             for layer in layers:
                 _skip(layer, data)
             wanted = data.tell()
     except (IndexError, KeyError, ValueError) as error:
-        return f"{folder / PARAM} makes no sense ({error!r}): download both files anew"
+        return f"{param} makes no sense ({error!r}): download both files anew"
     there = path.stat().st_size
     if wanted == there:
         return None
-    return f"{path} holds {there} bytes where {PARAM} tells of {wanted}: download both files anew"
+    return f"{path} holds {there} bytes where {param.name} tells of {wanted}: download both files anew"
 
 
 def _skip(layer: Sequence[str], data: BinaryIO) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from post.rife_ncnn_model import BUILT, DATA, MODULE, PACKAGE, PARAM, model_problem
 from post.rife_versions import family_in
 from post.weights import WeightsMissing
+from scenes.access import is_folder, open_to_us, probe, refusal
 
 NAMES = {
     "rife": ("4.26", "4.25", "4.9", "4.8", "4.7", "4.6", "4.5"),
@@ -119,7 +120,7 @@ def _search(folders: Sequence[Path]) -> tuple[list[_Found], list[str]]:
     """What there is, in the order of the folders; and of each file that is of no use, why."""
     found: list[_Found] = []
     refused: list[str] = []
-    for path in dict.fromkeys(_candidates(folders)):
+    for path in dict.fromkeys(_candidates(folders, refused)):
         try:
             family = family_in(path)
         except (ValueError, OSError) as error:
@@ -129,36 +130,40 @@ def _search(folders: Sequence[Path]) -> tuple[list[_Found], list[str]]:
     return found, refused
 
 
-def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
-    for place in [place for folder in folders for place in _places(folder)]:
-        yield from _in(place)
+def _candidates(folders: Sequence[Path], refused: list[str]) -> Iterator[Path]:
+    for place in [place for folder in open_to_us(folders, refused) for place in _places(folder, refused)]:
+        yield from _in(place, refused)
     models = _package_models()
     if models is not None:
-        yield from _in(models)
+        yield from _in(models, refused)
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _places(folder: Path, refused: list[str]) -> Iterator[Path]:
     """A folder of models may be named by itself, by ComfyUI, or by what that lies in."""
-    for base in (folder, folder / "models", folder / "ComfyUI" / "models"):
-        yield from (place for place in (base, *(base / name for name in SUBFOLDERS)) if place.is_dir())
+    for base in open_to_us((folder, folder / "models", folder / "ComfyUI" / "models"), refused):
+        yield from (place for place in (base, *(base / name for name in SUBFOLDERS)) if is_folder(place))
     for home in (folder.parent, folder, folder / "ComfyUI"):
-        yield from (place for node in NODES if (place := home / "custom_nodes" / node / "ckpts" / "rife").is_dir())
+        yield from (place for node in NODES if is_folder(place := home / "custom_nodes" / node / "ckpts" / "rife"))
 
 
-def _in(place: Path) -> Iterator[Path]:
+def _in(place: Path, refused: list[str]) -> Iterator[Path]:
     """Files that are named as RIFE's in a folder, and in those within that are: `flownet` and no version, mostly."""
-    try:
-        entries = sorted(place.iterdir())
-        within = [entry for entry in entries if NAMED.search(entry.name) and entry.is_dir()]
-        deeper = [
-            path for folder in within for path in (*sorted(folder.iterdir()), *sorted(folder.glob("train_log/*")))
-        ]
-    except OSError:
-        return
+    entries = _listed(place, refused)
+    within = [entry for entry in entries if NAMED.search(entry.name) and is_folder(entry)]
+    deeper = [path for folder in within for path in (*_listed(folder, refused), *sorted(folder.glob("train_log/*")))]
     for path in (*entries, *deeper):
         named = path.name == "flownet.bin" or (path.suffix.lower() in SUFFIXES and NAMED.search(path.name) is not None)
         if named and path.is_file():
             yield path
+
+
+def _listed(folder: Path, refused: list[str]) -> list[Path]:
+    try:
+        probe(folder)
+        return sorted(folder.iterdir())
+    except OSError as error:
+        refused += [said for said in [refusal(folder, error)] if said not in refused]
+        return []
 
 
 def _package_models() -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from post.damage import lookalike
 from post.weight_names import HEAD_MOST
 
 # Source: github.com/huggingface/safetensors, its format.
@@ -19,22 +20,15 @@ KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16
 # What some files keep their weights under: a moving average before what it is of, as Real-ESRGAN's own inference does.
 WRAPPERS = ("state_dict", "model", "params_ema", "params")
 
-# What comes where a download gave another thing than the file.
-LOOKALIKES = {
-    b"<": "is a web page",
-    b"version https://git-lfs": "is a pointer of Git LFS, not the file it points to",
-}
-
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """By their names. Raises ValueError, which says what is wrong with the file, and OSError."""
     if not path.is_file():
         raise ValueError("is not there")
     with path.open("rb") as file:
-        head = file.read(64).lstrip()
-    for start, what in LOOKALIKES.items():
-        if head.startswith(start):
-            raise ValueError(f"{what}: download it again")
+        what = lookalike(file.read(64))
+    if what is not None:
+        raise ValueError(f"{what}: download it again")
     return _safetensors(path.read_bytes()) if path.suffix.lower() == ".safetensors" else _pickled(path)
 
 

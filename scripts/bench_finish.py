@@ -241,7 +241,8 @@ def story_file(folder: Path, upscaler: str, rife: str, scenes: int, runs_of: int
 def rendered(path: Path, weights: Path, **more: Any) -> list[tuple[float, str, str]]:
     """A render's events, with the seconds at which they came."""
     from storyboard.events import Events
-    from storyboard.production import Options, produce
+    from storyboard.options import Options
+    from storyboard.production import produce
     from storyboard.store import Store
     from storyboard.story import read_story
 
@@ -307,7 +308,8 @@ def arrange(at_once: int | None, turns: bool, even: bool) -> None:
 def edit(weights: Path, folder: Path) -> None:
     """A film of 20 scenes, drawn by the animatic and finished on the GPU, after one edit in its middle."""
     from storyboard.events import Events
-    from storyboard.production import Options, produce
+    from storyboard.options import Options
+    from storyboard.production import produce
     from storyboard.store import Store
     from storyboard.story import read_story
 

@@ -310,7 +310,9 @@ interpolate = {{ model = "none" }}
 def story(weights: Path, folder: Path, attention: str | None) -> None:
     """Three chained scenes as the command renders them: how long the GPU idles between the first and the last step."""
     from storyboard.events import Events
-    from storyboard.production import Options, produce, rehearse
+    from storyboard.options import Options
+    from storyboard.production import produce
+    from storyboard.rehearsal import rehearse
     from storyboard.store import Store
     from storyboard.story import read_story
     from storyboard.verify import verify

@@ -16,11 +16,12 @@ from post.rife_ncnn_model import BUILT, MODULE, PACKAGE
 from post.rife_weights import find_ncnn_model, known_rife
 from post.vulkan import vulkan_devices
 from post.weights import WeightsMissing, known_upscalers
+from scenes.access import REMEDY, denied
 from scenes.shot import MachineLacks
 from scenes.wan.checkpoint import CheckpointError
 from scenes.wan.models import MODELS
 from scenes.wan.needs import free_ram
-from scenes.wan.weights import find_weights
+from scenes.wan.weights import find_weights, troubles
 from storyboard.finding import MISSING, NOTE, OK, Finding
 from storyboard.machine import WAN_PACKAGES
 from storyboard.room import existing, free_bytes, gigabytes
@@ -121,8 +122,17 @@ def _encoders() -> Iterator[Finding]:
 
 def _weights(models: Sequence[Path]) -> Iterator[Finding]:
     for folder in models:
-        state = OK if folder.is_dir() else MISSING
-        yield Finding("models", state, f"{folder}{'' if folder.is_dir() else ' is not there'}")
+        closed = denied(folder)
+        if closed is not None:
+            remedy = REMEDY if closed.endswith(REMEDY) else None
+            yield Finding("models", MISSING, closed.removesuffix(f": {REMEDY}"), remedy)
+        else:
+            state = OK if folder.is_dir() else MISSING
+            yield Finding("models", state, f"{folder}{'' if folder.is_dir() else ' is not there'}")
+    told = {said for folder in models for said in (denied(folder), f"{folder} is no folder")}
+    for trouble in troubles(models):  # of what is within
+        if trouble not in told:
+            yield Finding("models", NOTE, trouble)
     if not models:
         yield Finding("models", NOTE, "no weights folder is named", "set STORYBOARD_MODELS=/path/to/ComfyUI/models")
     for name, served in known_upscalers(models).items():

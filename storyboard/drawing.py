@@ -102,7 +102,9 @@ class Draughtsman:
             found = find_loras(named, there)
         except RecipeError as error:
             remedy = f"or name it: [recipe.{named.name}] loras = [{{ {_asked(family)} }}]"
-            self._files.lack(f"{error}, {remedy}", self._scene.name)
+            troubles = self._files.lora_troubles
+            useless = f". Of no use: {'; '.join(troubles)}" if troubles else ""
+            self._files.lack(f"{error}, {remedy}{useless}", self._scene.name)
             missing = missing_lora(family.name)
             return divided(missing, missing, named.strengths)
         assert found is not None  # it has a family

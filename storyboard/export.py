@@ -17,14 +17,14 @@ from post.join import About, FilmFile
 from scenes.files import write_still
 from scenes.shot import MachineLacks, unheard
 from storyboard.conforming import conformed, drawn_by, draws, timecode_rate
-from storyboard.crew import explained
 from storyboard.delivery import about, soundtrack_of
 from storyboard.film import SceneFailed
 from storyboard.finished import Finished, Tell, finishing
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
-from storyboard.production import Rehearsed
 from storyboard.publish import published
+from storyboard.rehearsal import Rehearsed
+from storyboard.shortage import explained
 from storyboard.stills import write_stills
 from storyboard.store import SEGMENTS, Store
 from storyboard.targets import TIMELINES, Export, check, check_room

@@ -16,8 +16,8 @@ from scenes.files import read_video
 from scenes.footage import Frame
 from scenes.shot import unheard
 from storyboard.identity import digest
+from storyboard.options import Options
 from storyboard.placing import compiles
-from storyboard.production import Options
 from storyboard.store import SEGMENTS, Store
 
 Tell = Callable[[str, float], None]

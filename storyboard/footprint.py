@@ -10,7 +10,7 @@ from scenes.wan.needs import free_ram, needs_of
 from scenes.wan.renderer import Wan
 from storyboard.identity import UNMADE
 from storyboard.placing import drawn_by_wan, workplace
-from storyboard.production import Rehearsed
+from storyboard.rehearsal import Rehearsed
 
 
 def footprint(rehearsed: Rehearsed) -> tuple[str | None, str | None]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from post.damage import damage
 from post.devices import device_problem, has_gpu, net_problem
 from post.encode import Encode, encoder_problem
 from post.interpolate import Flow, Interpolate, Rife, RifeNcnn
 from post.rife_ncnn import ncnn_problem
 from post.rife_weights import find_ncnn_model, find_rife
 from post.upscale import Lanczos, RealESRGAN, Upscale, upscaler_of
-from post.weights import Lacking, find_upscaler
+from post.weights import Lacking, find_upscaler, upscaler_places
 from scenes.animatic import Animatic
 from scenes.camera import choose_move
 from scenes.shot import Renderer, unheard
@@ -133,6 +134,11 @@ class _Choice:
             if not self.lacking(name, "lanczos", str(error), "its weights are not here"):
                 return Upscale(RealESRGAN(UNMADE + name, Path(name)), size)
             return Upscale(Lanczos(), size)
+        wrong = damage(weights.path)
+        if wrong is not None:
+            if not self.lacking(name, "lanczos", f"upscaler {name}: {wrong}", "its file is damaged"):
+                return Upscale(RealESRGAN(UNMADE + name, weights.path), size)
+            return Upscale(Lanczos(), size)
         problem = net_problem()
         if problem is not None and self.lacking(name, "lanczos", f"{name}: {problem}", problem):
             return Upscale(Lanczos(), size)
@@ -207,5 +213,5 @@ class _Choice:
 
 def _located(name: str, folders: Sequence[Path]) -> str:
     """A weights file named in a story: beside it, else in a weights folder; other names as they are."""
-    places = [place / name for folder in folders for place in (folder, folder / "upscale_models")]
-    return str(next((path for path in places if path.is_file()), name))
+    paths = [place / name for place in upscaler_places(folders, [])]
+    return str(next((path for path in paths if path.is_file()), name))

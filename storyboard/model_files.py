@@ -34,6 +34,7 @@ class ModelFiles:
         self._loras: dict[str, LoraFile | str] = {}
         self._misfits: dict[tuple[str, Expert], str | None] = {}
         self.located: Located | None = None
+        self.lora_troubles: list[str] = []
 
     def weights(self) -> Weights:
         story = self._story
@@ -54,7 +55,7 @@ class ModelFiles:
     @cached_property
     def lora_files(self) -> Mapping[str, Path]:
         """What lies in the loras folders, by name."""
-        return lora_files(self._folders)
+        return lora_files(self._folders, self.lora_troubles)
 
     def lora(self, name: str, scene: str) -> LoraFile:
         """A LoRA that a story names, beside it or in a loras folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +110,14 @@ class Here:
 def models_here(folders: Sequence[Path]) -> Here:
     """What the weights folders and the hub's cache hold."""
     models = tuple(_model(model, folders) for model in MODELS.values())
-    recipes = tuple(_recipes(folders))
+    wrong = list(troubles(folders))
+    recipes = tuple(_recipes(lora_files(folders, wrong)))
     taken = {file.path for model in models for file in model.files}
     taken |= {path for recipe in recipes for path in recipe.loras}
     there = candidates(folders)
     return Here(
         folders=tuple(map(str, folders)),
-        troubles=troubles(folders),
+        troubles=tuple(wrong),
         models=models,
         recipes=recipes,
         upscalers=tuple(_upscalers(folders)),
@@ -155,8 +156,7 @@ def _file(part: str, path: Path) -> ServedFile:
     return ServedFile(part, str(path), identify(checkpoint).format, size)
 
 
-def _recipes(folders: Sequence[Path]) -> Iterator[ServedRecipe]:
-    there = lora_files(folders)
+def _recipes(there: Mapping[str, Path]) -> Iterator[ServedRecipe]:
     for recipe in NAMED.values():
         pull = f"storyboard models pull {recipe.family.name}" if recipe.family else None
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from post.budget import plan_finishing
 from post.devices import gpu_of, gpus
@@ -17,10 +16,8 @@ from scenes.wan.compiling import compile_lacks
 from scenes.wan.needs import free_ram, needs_of
 from scenes.wan.renderer import Wan
 from storyboard.gear import Gear
+from storyboard.options import Options
 from storyboard.story import Story
-
-if TYPE_CHECKING:
-    from storyboard.production import Options
 
 LEANER = 2 * GIB
 """What finishing is asked to get by with before it has to wait for the drawing: it then takes smaller bites."""

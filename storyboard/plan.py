@@ -16,8 +16,9 @@ from storyboard.identity import UNMADE, Json, digest, recipe
 from storyboard.lengths import PlannedSeam, film_length, planned_seam
 from storyboard.manifest import Manifest, mode_of
 from storyboard.notes import long_prompts, lora_said, scene_notes, story_notes
-from storyboard.production import Rehearsed
+from storyboard.readiness import bytes_needed
 from storyboard.reasons import reasons
+from storyboard.rehearsal import Rehearsed
 from storyboard.room import free_bytes, gigabytes
 from storyboard.serving import serving, steps_said
 from storyboard.store import CLIPS, Store
@@ -101,7 +102,7 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         film_frames=length.frames,
         film_fps=str(length.fps),
         film_seconds=round(float(length.frames / length.fps), 3),
-        disk_needed=rehearsed.bytes_needed,
+        disk_needed=bytes_needed(rehearsed),
         disk_free=free_bytes(store.root),
         weights=() if gear.drawings is None else serving(story, gear.drawings),
         memory=memory,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,50 +10,21 @@ from pathlib import Path
 from post.encode import fingerprint
 from post.finish import Finish, Segment
 from scenes.footage import Clip
-from scenes.shot import Machine, MachineLacks, Shot, unheard
-from storyboard.crew import LocalCrew, explained
+from scenes.shot import Shot
+from storyboard.crew import LocalCrew
 from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
-from storyboard.film import Reel, SceneFailed, Wanted, film
-from storyboard.gear import Gear, gear_for
+from storyboard.film import Reel, Wanted, film
 from storyboard.identity import digest
-from storyboard.manifest import REAL, Manifest, mode_of
+from storyboard.manifest import Manifest, mode_of
 from storyboard.notes import render_notes
-from storyboard.order import closure
+from storyboard.options import Options
 from storyboard.placing import drawn_by_wan, workplace
-from storyboard.rehearsal import Rehearsal
-from storyboard.room import existing, free_bytes, gigabytes
+from storyboard.readiness import check_ready
+from storyboard.rehearsal import Rehearsed, rehearse
+from storyboard.shortage import explained
 from storyboard.store import Store
 from storyboard.story import Story
-from storyboard.transitions import dissolves_from
-
-# Lossless video of real pictures comes to about 0.6 of its raw size (FFV1 at 832x480: 0.7 MB of 1.2); noise to all.
-CLIP_BYTES_PER_PIXEL = 2.0
-SEGMENT_BYTES_PER_PIXEL = 0.12
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept; `deliver`:
-    each scene goes to out/ too. From `device` on, facts of the machine: `weights` are folders, `vram` and `ram` bytes.
-    """
-
-    draft: bool
-    scenes: frozenset[str] | None = None
-    anew: frozenset[str] = frozenset()
-    keep_going: bool = False
-    film: Path | None = None
-    deliver: bool = True
-    device: str | None = None
-    weights: tuple[Path, ...] = ()
-    vram: int | None = None
-    ram: int | None = None
-    attention: str | None = None
-    compile: bool = True
-    finish_on: str | None = None
-
-    def machine(self, say: Callable[[str], None], aside: int) -> Machine:
-        return Machine(self.device, self.vram, self.ram, self.attention, self.compile, say, aside)
 
 
 @dataclass
@@ -70,71 +40,6 @@ class Outcome:
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """A story walked through without making anything."""
-
-    story: Story
-    gear: Gear
-    crew: Rehearsal
-    reel: Reel
-    options: Options
-    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        """What must be put right before this can be made, each with its remedy."""
-        return (*self.gear.lacks, *(self.gear.lacks_to_draw if self.crew.missing_clips else ()))
-
-    def check_known(self) -> None:
-        """Raises MachineLacks where files are missing whose digests would tell which clips are the story's."""
-        drawings, manifest = self.gear.drawings, Manifest(self.crew.store, self.story.path)
-        made_once = any(manifest.scene(REAL, name) for name in self.crew.missing_clips)
-        if drawings is not None and drawings.lacks and made_once:
-            told = "which clips are this story's is told by its weights and LoRAs, and some are not here"
-            raise MachineLacks("\n".join((told, *drawings.lacks)))
-
-    @property
-    def bytes_needed(self) -> int:
-        """Disk for what would be made, at the most."""
-        shots = [shot for name, shot in self.crew.shots.items() if name in self.crew.missing_clips]
-        clips = sum(_pixels(shot.size) * shot.frames for shot in shots)
-        finishes = [finish for name, finish in self.crew.finishes.items() if name in self.crew.missing_segments]
-        segments = sum(_pixels(finish.size) * finish.frames for finish in finishes)
-        # A segment lies in the store, in out/ and in the film.
-        return int(clips * CLIP_BYTES_PER_PIXEL + 3 * segments * SEGMENT_BYTES_PER_PIXEL)
-
-
-def _pixels(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
-
-
-def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], None] = unheard) -> Rehearsed:
-    """Walk through the story without making anything; scenes whose pictures do not decode are in the reel's failed.
-
-    say: hears that big files are read for the first time.
-    """
-    scenes = closure(story, options.scenes) if options.scenes is not None else None
-    device, finish_on = options.device, options.finish_on
-    gear = gear_for(story, options.draft, options.weights, device, store.memory, scenes, say, finish_on)
-    crew = Rehearsal(store)
-    beside = _beside(story, store, options, scenes, say) if scenes is not None else {}
-    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True, beside=beside))
-    return Rehearsed(story, gear, crew, reel, options, beside)
-
-
-def _beside(
-    story: Story, store: Store, options: Options, scenes: frozenset[str], say: Callable[[str], None]
-) -> dict[str, Clip]:
-    """The kept clips that scenes of a run dissolve from, of scenes that are not in it."""
-    before = {dissolves_from(story.scenes, index) for index, scene in enumerate(story.scenes) if scene.name in scenes}
-    wanted = {name for name in before if name is not None and name not in scenes}
-    if not wanted:
-        return {}
-    whole = rehearse(story, store, replace(options, scenes=None), say)
-    return {name: clip for name, clip in whole.reel.clips.items() if name in wanted - whole.crew.missing_clips}
-
-
 def produce(
     story: Story, store: Store, options: Options, events: Events, on_kept: Callable[[str], None] | None = None
 ) -> Outcome:
@@ -147,7 +52,7 @@ def produce(
         SceneFailed: a scene could not be made; what was finished is kept.
     """
     rehearsed = rehearse(story, store, options, lambda text: events.tell("note", text=text))
-    _check(rehearsed, store)
+    check_ready(rehearsed, store)
     run = Run(rehearsed, store, events, on_kept)
     run.tell_start()
     reel = run.walk_alike()
@@ -269,25 +174,3 @@ def _whole(
     kept = rest.reel.segments.keys() - rest.crew.missing_clips - rest.crew.missing_segments
     missing = tuple(name for name in names if name not in kept)
     return (None, missing) if missing else (rest.reel.complete(story), ())
-
-
-def _check(rehearsed: Rehearsed, store: Store) -> None:
-    """Find before the start what would fail at its end. Raises MachineLacks and SceneFailed."""
-    story, options = rehearsed.story, rehearsed.options
-    if rehearsed.lacks:
-        raise MachineLacks("\n".join(rehearsed.lacks))
-    for name, error in rehearsed.reel.failed.items():
-        if not options.keep_going:
-            raise SceneFailed(name, error)
-    scenes = [out_path(story, "scene", options.draft)] if options.deliver else []
-    for target in (*scenes, options.film or story.film, store.root / "clips"):
-        folder = existing(target.parent)
-        if not os.access(folder, os.W_OK):
-            raise MachineLacks(f"{folder} cannot be written to, and {target.parent.name}/ belongs in it")
-    needed = rehearsed.bytes_needed
-    free = free_bytes(store.root)
-    if needed > free:
-        raise MachineLacks(
-            f"about {gigabytes(needed)} of disk are needed and {gigabytes(free)} are free in {store.root}: "
-            "free some space (`storyboard gc` drops unused work), or use --store on another disk"
-        )

@@ -35,8 +35,17 @@ def published(target: Path) -> Generator[Path]:
 def _sweep(target: Path) -> None:
     for left in target.parent.glob(f".{target.stem}.*.tmp{target.suffix}"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+            if time.time() - _last_written(left) > STALE_SECONDS:
                 _remove(left)
+
+
+def _last_written(path: Path) -> float:
+    """A folder that is being filled keeps its own time while what lies within is written."""
+    newest = path.stat().st_mtime
+    for within in path.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            newest = max(newest, within.lstat().st_mtime)
+    return newest
 
 
 def _remove(path: Path) -> None:

@@ -1,8 +1,10 @@
-"""A crew that makes nothing and lists what is missing: `plan` is the same walk with it."""
+"""A story walked through by a crew that makes nothing and lists what is missing: `plan` is the same walk with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from post.finish import Finish, Segment, load_segment
@@ -10,11 +12,18 @@ from post.transition import Dissolve
 from scenes.files import load_clip
 from scenes.footage import Clip, DamagedFile, Still, frame_digest
 from scenes.picture import fit_picture
-from scenes.shot import Shot
-from storyboard.crew import fitting, settled
+from scenes.shot import MachineLacks, Shot, unheard
+from storyboard.crew import fitting
+from storyboard.film import Reel, Wanted, film
+from storyboard.gear import Gear, gear_for
 from storyboard.identity import UNMADE, digest
+from storyboard.manifest import REAL, Manifest
+from storyboard.options import Options
+from storyboard.order import closure
 from storyboard.store import CLIPS, SEGMENTS, Store
-from storyboard.story import Colour
+from storyboard.story import Colour, Story
+from storyboard.transitions import dissolves_from
+from storyboard.worker import settled
 
 
 class Rehearsal:
@@ -90,3 +99,54 @@ def waits(shot: Shot) -> bool:
     """Whether a shot opens or ends on a frame that is not made yet."""
     stills = [*shot.opening, *([shot.last] if shot.last else [])]
     return any(still.digest.startswith(UNMADE) for still in stills)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A story walked through without making anything."""
+
+    story: Story
+    gear: Gear
+    crew: Rehearsal
+    reel: Reel
+    options: Options
+    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What must be put right before this can be made, each with its remedy."""
+        return (*self.gear.lacks, *(self.gear.lacks_to_draw if self.crew.missing_clips else ()))
+
+    def check_known(self) -> None:
+        """Raises MachineLacks where files are missing whose digests would tell which clips are the story's."""
+        drawings, manifest = self.gear.drawings, Manifest(self.crew.store, self.story.path)
+        made_once = any(manifest.scene(REAL, name) for name in self.crew.missing_clips)
+        if drawings is not None and drawings.lacks and made_once:
+            told = "which clips are this story's is told by its weights and LoRAs, and some are not here"
+            raise MachineLacks("\n".join((told, *drawings.lacks)))
+
+
+def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], None] = unheard) -> Rehearsed:
+    """Walk through the story without making anything; scenes whose pictures do not decode are in the reel's failed.
+
+    say: hears that big files are read for the first time.
+    """
+    scenes = closure(story, options.scenes) if options.scenes is not None else None
+    device, finish_on = options.device, options.finish_on
+    gear = gear_for(story, options.draft, options.weights, device, store.memory, scenes, say, finish_on)
+    crew = Rehearsal(store)
+    beside = _beside(story, store, options, scenes, say) if scenes is not None else {}
+    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True, beside=beside))
+    return Rehearsed(story, gear, crew, reel, options, beside)
+
+
+def _beside(
+    story: Story, store: Store, options: Options, scenes: frozenset[str], say: Callable[[str], None]
+) -> dict[str, Clip]:
+    """The kept clips that scenes of a run dissolve from, of scenes that are not in it."""
+    before = {dissolves_from(story.scenes, index) for index, scene in enumerate(story.scenes) if scene.name in scenes}
+    wanted = {name for name in before if name is not None and name not in scenes}
+    if not wanted:
+        return {}
+    whole = rehearse(story, store, replace(options, scenes=None), say)
+    return {name: clip for name, clip in whole.reel.clips.items() if name in wanted - whole.crew.missing_clips}

@@ -15,8 +15,9 @@ from storyboard.events import Events, new_run
 from storyboard.failures import say
 from storyboard.manifest import DRAFT, REAL, Manifest
 from storyboard.mistakes import did_you_mean
-from storyboard.production import Options, Rehearsed, rehearse
+from storyboard.options import Options
 from storyboard.progress import display
+from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.room import existing
 from storyboard.settings import Settings, SettingsError, settings
 from storyboard.stopping import stoppable

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from post.encode import FORMATS, MASTER
 from scenes.files import (
     CLIP_FILE,
     FACTS_FILE,
@@ -200,7 +201,8 @@ class Store:
                 error.path.unlink(missing_ok=True)  # it is made again from its picture
             else:
                 raise
-            remedy = "it was set aside: run `storyboard render`, which makes it anew"
+            makes = "export --to master" if _is_master(error.path) else "render"
+            remedy = f"it was set aside: run `storyboard {makes}`, which makes it anew"
             raise DamagedFile(error.path, f"{error.what}; {remedy}") from error
 
     def set_aside(self, home: Path, shelf: str) -> Path | None:
@@ -235,6 +237,10 @@ class Store:
             finally:
                 self.memory.save()
                 self._run = ""
+
+
+def _is_master(path: Path) -> bool:
+    return path.parent.parent.parent.name == SEGMENTS and path.suffix == FORMATS[MASTER.format].suffix
 
 
 def _facts_path(home: Path) -> Path:

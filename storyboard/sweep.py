@@ -14,7 +14,7 @@ from scenes.files import read_facts
 from scenes.shot import MachineLacks
 from storyboard.identity import digest
 from storyboard.manifest import DRAFT, REAL, roots
-from storyboard.production import Rehearsed
+from storyboard.rehearsal import Rehearsed
 from storyboard.store import CLIPS, SEGMENTS, Store
 
 KEEP_RUNS = 20

@@ -15,7 +15,7 @@ from post.finish import Finish
 from scenes.shot import MachineLacks
 from storyboard.delivery import film_path, out_path
 from storyboard.mistakes import did_you_mean
-from storyboard.production import Rehearsed
+from storyboard.rehearsal import Rehearsed
 from storyboard.room import free_bytes, gigabytes
 from storyboard.story import Story
 from storyboard.timeline_otio import opentimelineio

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from scenes.files import read_facts, read_span, read_still
 from scenes.footage import Clip, DamagedFile, Frame, PixelDigest, Span, frame_digest
-from storyboard.production import Rehearsed
+from storyboard.rehearsal import Rehearsed
 from storyboard.store import Store
 from storyboard.story import After, Opening, Scene
 

@@ -10,7 +10,7 @@ from scenes.shot import Machine
 from scenes.wan.compiling import UNCOMPILED, compile_lacks
 from scenes.wan.named import NAMED, NamedRecipe, find_loras
 from scenes.wan.recipes import RecipeError
-from scenes.wan.weights import lora_files
+from scenes.wan.weights import lora_files, troubles
 from storyboard.finding import MISSING, NOTE, OK, Finding
 from storyboard.machine import FP8_SM
 
@@ -81,7 +81,11 @@ def recipes(models: Sequence[Path]) -> Iterator[Finding]:
     for recipe in NAMED.values():
         if recipe.family is not None:
             made_for.setdefault(recipe.family.name, []).append(recipe)
-    there = lora_files(models)
+    known = troubles(models)  # which the doctor tells of the folders themselves
+    told = [*known]
+    there = lora_files(models, told)
+    for trouble in told[len(known) :]:
+        yield Finding("recipe", NOTE, trouble)
     for family, each in made_for.items():
         names = " and ".join(recipe.name for recipe in each)
         remedy = f"storyboard models pull {family}"

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from storyboard.events import Event, Events
-from storyboard.production import Options, Outcome, produce, rehearse
+from storyboard.options import Options
+from storyboard.production import Outcome, produce
+from storyboard.rehearsal import rehearse
 from storyboard.store import Store
 from storyboard.story import Story, read_story
 

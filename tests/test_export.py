@@ -41,7 +41,8 @@ from storyboard.cli import app
 from storyboard.conforming import conformed
 from storyboard.export import NotRendered, export, finishes_of, keep_master
 from storyboard.film import SceneFailed
-from storyboard.production import Options, Rehearsed, rehearse
+from storyboard.options import Options
+from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.store import Store
 from storyboard.story import read_story
 from storyboard.sweep import sweep
@@ -607,7 +608,8 @@ def test_the_folder_before_is_gone_once_the_new_one_is_there(
     monkeypatch.undo()
     assert len(list(place.iterdir())) == 3
     (left,) = set(tmp_path.iterdir()) - {place}
-    os.utime(left, (0, 0))
+    for path in (*left.iterdir(), left):
+        os.utime(path, (0, 0))
     export(ready, store, Export("stills", place), silent)
     assert list(tmp_path.iterdir()) == [place]
 
@@ -673,6 +675,17 @@ def test_a_damaged_master_is_made_again_from_the_clip(own: Path):
     path, count = written(own, "ffv1")
     exact = drawn(finishes_of(ready))
     np.testing.assert_array_equal(list(read_video(path, 0, count)), exact)
+
+
+def test_a_master_that_proves_damaged_only_when_read(own: Path):
+    """`render` makes none: the remedy is what does."""
+    ready, store = rehearsed(own)
+    keep_master(ready, store, silent)
+    path = next((store.root / "segments").rglob("segment.mkv"))
+    said = r"set aside: run `storyboard export --to master`, which"
+    with pytest.raises(DamagedFile, match=said), store.damage_set_aside():
+        raise DamagedFile(path, "does not decode")
+    assert not path.exists()
 
 
 # Soundtracks

@@ -26,8 +26,9 @@ from scenes.shot import Shot
 from storyboard.film import SceneFailed
 from storyboard.identity import changes, digest, recipe
 from storyboard.manifest import Manifest
+from storyboard.options import Options
 from storyboard.order import closure, followers
-from storyboard.production import Options, rehearse
+from storyboard.rehearsal import rehearse
 from storyboard.store import CLIPS
 from storyboard.story import After, read_story
 from storyboard.verify import Finding
@@ -149,9 +150,9 @@ def test_keep_going_goes_past_a_broken_picture(four: Path):
 
 
 def test_a_failed_finish_keeps_no_other_scene_from_being_shot(four: Path, monkeypatch: pytest.MonkeyPatch):
-    from storyboard import crew
+    from storyboard import cutting_room
 
-    write = crew.write_segment
+    write = cutting_room.write_segment
 
     def fails_on_the_dock(finish, frames, into, made):
         if finish.lead is None and finish.span.start == 0 and "dock" not in failed:
@@ -160,7 +161,7 @@ def test_a_failed_finish_keeps_no_other_scene_from_being_shot(four: Path, monkey
         write(finish, frames, into, made)
 
     failed: list[str] = []
-    monkeypatch.setattr(crew, "write_segment", fails_on_the_dock)
+    monkeypatch.setattr(cutting_room, "write_segment", fails_on_the_dock)
     run = render(four, keep_going=True)
     assert sorted(run.rendered) == ["boat", "dock", "inn", "sea"]
     assert len(run.outcome.failed) == 1

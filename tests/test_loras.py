@@ -8,15 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from scenes.shot import Lora as ShotLora
+from scenes.shot import Machine
 from scenes.wan.anatomy import ExpertShape
 from scenes.wan.budget import Placement
+from scenes.wan.cast import Cast
 from scenes.wan.checkpoint import CheckpointError, read_checkpoint
 from scenes.wan.experts import Expert
 from scenes.wan.loras import Lora, load_lora
+from scenes.wan.recipes import LoraFile, Recipe, Step
 from tests import tiny_wan
 from tests.tiny_wan import State
 
@@ -395,6 +400,40 @@ def test_a_lora_that_is_cut_short_after_it_was_opened(weights: Path, tmp_path: P
     with pytest.raises(CheckpointError, match=r"lora\.safetensors has been cut short"):
         model(*inputs())
     model.close()
+
+
+class Listed:
+    """An expert that only notes which LoRAs it was given."""
+
+    shape = A14B
+
+    def __init__(self) -> None:
+        self.loras: list[tuple[str, float]] = []
+
+    def set_loras(self, loras: list[tuple[Lora, float]]) -> None:
+        self.loras = [(lora.path.stem, strength) for lora, strength in loras]
+
+
+def test_a_lora_is_loaded_for_no_expert_on_which_it_never_acts(tmp_path: Path):
+    """Its file may have nothing for that one. At 0 in some steps only it stays loaded; it is unloaded for the next."""
+    one, other = (tiny_wan.write_safetensors(tiny_wan.lora(), tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    half: State = {f"transformer.{ours(Q)}.lora_A.weight": torch.zeros(4, 256)}
+    for name, (down, up) in factors(1).items():
+        half[f"transformer_2.{ours(name)}.lora_A.weight"], half[f"transformer_2.{ours(name)}.lora_B.weight"] = down, up
+    low_only = tiny_wan.write_safetensors(half, tmp_path / "low.safetensors")
+    with pytest.raises(CheckpointError, match="lacks its up"):
+        load_lora(low_only, A14B, "high")
+    steps = [Step(0.9, "high", 1.0, (0.0, 0.0)), Step(0.8, "high", 1.0, (0.5, 0.0)), Step(0.5, "low", 1.0, (0.0, 1.0))]
+    recipe = Recipe("euler", tuple(steps), loras=(LoraFile("a", one), LoraFile("b", other)))
+    high, low = Listed(), Listed()
+    parts: tuple[Any, ...] = (CPU, None, False, None, high, low, Machine())
+    cast = Cast(*parts)
+    cast.take(recipe, (ShotLora("low", 0.0, 0.7, low_only),))
+    assert (high.loras, low.loras) == ([("a", 0.0)], [("b", 1.0), ("low", 0.7)])
+    cast._merge(cast.high, steps[1])
+    assert high.loras == [("a", 0.5)]
+    cast.take(recipe, ())
+    assert low.loras == [("b", 1.0)]
 
 
 def test_plans_tell_loras_and_experts_without_torch():

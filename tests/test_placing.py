@@ -22,9 +22,10 @@ from scenes.wan.budget import GIB, HEADROOM, ExpertBytes, Needs, plan_memory
 from scenes.wan.models import I2V_A14B
 from scenes.wan.vae_memory import VAE_2_1
 from storyboard import placing, production
+from storyboard.film import SceneFailed
 from storyboard.gear import Gear
+from storyboard.options import Options
 from storyboard.placing import Workplace, workplace
-from storyboard.production import Options
 from tests.stories import render, scene, write_picture, write_story
 
 LARGE, SMALL, OLD = Gpu("H200", 140 * GIB, 90), Gpu("RTX 4090", 24 * GIB, 89), Gpu("Old", GIB, 61)
@@ -149,9 +150,9 @@ def test_in_turns_a_failure_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     path = write_story(tmp_path, scene("a", image="a.png"), scene("b"), scene("c"), finish=finish)
     monkeypatch.setattr(production, "workplace", lambda *_: Workplace("cpu", None, turns=True))
     monkeypatch.setattr("post.suite.Suite._torch_kit", _broken)
-    with pytest.raises(production.SceneFailed, match="no such luck"):
+    with pytest.raises(SceneFailed, match="no such luck"):
         render(path, device="cpu")
-    with pytest.raises(production.SceneFailed):
+    with pytest.raises(SceneFailed):
         render(path, device="cpu")
     run = render(path, device="cpu", keep_going=True)
     assert run.outcome.failed.keys() == {"a", "b", "c"}

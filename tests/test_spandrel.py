@@ -13,12 +13,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from post.damage import damage
 from post.nets import SRVGGNetCompact
 from post.spandrel_net import SpandrelNet, open_spandrel
 from post.upscale import RealESRGAN, Spandrel, Upscale, open_enlarger, open_net, upscaler_of
 from post.weight_names import is_ours, tensor_names
-from post.weights import Lacking, SpandrelMissing, find_upscaler
+from post.weights import Lacking, SpandrelMissing, UpscalerWeights, find_upscaler, known_upscalers
+from scenes.access import REMEDY
 from scenes.files import file_digest
+from storyboard.gear import gear_for
+from storyboard.memory import Memory
+from storyboard.story import read_story
+from tests.stories import scene, write_picture, write_story
 
 CPU = torch.device("cpu")
 FOREIGN = {"model.0.weight": torch.zeros(64, 3, 3, 3), "model.0.bias": torch.zeros(64)}
@@ -112,6 +118,71 @@ def test_a_file_that_says_nothing_is_left_for_opening_to_refuse(content: bytes, 
         assert is_ours(path)
         with pytest.raises(Lacking, match="not an upscaler that can be used"):
             open_net(RealESRGAN(file_digest(path), path), CPU)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_is_cut_off_is_told_while_planning(suffix: str, tmp_path: Path):
+    path = tmp_path / f"RealESRGAN_x2plus{suffix}"
+    state = SRVGGNetCompact(8, 1, 2).state_dict()
+    if suffix == ".pth":
+        torch.save({"params": state}, path)
+    else:
+        save_file(state, path)
+    assert damage(path) is None
+    name = "realesrgan-x2plus"
+    assert isinstance(known_upscalers([tmp_path])[name], UpscalerWeights)
+    path.write_bytes(path.read_bytes()[:-300])
+    said = f"{path} is damaged or was cut short: download it again"
+    assert damage(path) == said
+    assert str(known_upscalers([tmp_path])[name]) == f"{name}: {said}"
+    write_picture(tmp_path, "dock.png")
+    story = write_story(
+        tmp_path,
+        scene("dock", image="dock.png"),
+        finish=f'[finish]\nupscale = {{ model = "{name}", scale = 2 }}\ninterpolate = {{ model = "none" }}\n',
+    )
+    read = read_story(story)
+    gear = gear_for(read, False, [tmp_path], "cpu", Memory(tmp_path / "seen.json"), ())
+    assert gear.lacks == (f"upscaler {name}: {said}",)
+    assert gear.upscale is not None
+    assert gear.upscale.by.weights == f"unmade:{name}"
+    draft = gear_for(read, True, [tmp_path], "cpu", Memory(tmp_path / "seen.json"), ())
+    assert [str(each) for each in draft.stand_ins if each.used == "lanczos"] == [
+        f"lanczos stands in for {name} (its file is damaged)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty"), (b"<html>404", "is a web page"), (b"version https://git-lfs", "Git LFS")]
+)
+def test_what_a_failed_download_leaves_is_told(content: bytes, said: str, tmp_path: Path):
+    path = tmp_path / "mine.pth"
+    path.write_bytes(content)
+    assert said in (damage(path) or "")
+
+
+def test_an_ncnn_model_of_another_size_than_its_param_tells(tmp_path: Path):
+    path, param = tmp_path / "mine.bin", tmp_path / "mine.param"
+    param.write_text("7767517\n2 2\nInput in 0 1 in\nConvolution c 1 1 in out 0=2 1=1 5=1 6=6\n")
+    path.write_bytes(bytes(4 + 4 * 6 + 4 * 2))
+    assert damage(path) is None
+    path.write_bytes(bytes(4 + 4 * 6))
+    assert damage(path) == f"{path} holds 28 bytes where mine.param tells of 36: download both files anew"
+    param.write_text("7767517\n2 2\nConvolution c 1 1\n")
+    assert (damage(path) or "").startswith(f"{param} makes no sense")
+    param.write_text("<html>")
+    assert damage(path) == f"{param} is no ncnn model in text form: download both files anew"
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "mine.pth"
+    path.write_bytes(b"PK")
+
+    def open_(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", open_)
+    assert damage(path) == f"{path} cannot be read (Permission denied): {REMEDY}"
 
 
 def test_looking_at_names_loads_no_torch_and_runs_nothing(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from scenes.footage import DamagedFile
 from scenes.shot import MachineLacks
 from storyboard.film import SceneFailed
 from storyboard.manifest import Manifest
-from storyboard.production import Options, rehearse
+from storyboard.options import Options
+from storyboard.publish import STALE_SECONDS, published
+from storyboard.rehearsal import rehearse
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import read_story
 from storyboard.sweep import resolved, sweep
@@ -323,3 +326,22 @@ def test_rot_met_while_reading_does_not_come_back(story: Path):
     with pytest.raises(SceneFailed, match="set aside: run `storyboard render`"):
         render(story)
     assert "a" in render(story).rendered
+
+
+def test_a_folder_that_another_run_is_still_filling_is_let_be(tmp_path: Path):
+    """Its own time is that of the last file begun in it, which may be an hour ago."""
+    running, left = tmp_path / ".stills.a.tmp", tmp_path / ".stills.b.tmp"
+    old = time.time() - STALE_SECONDS - 60
+    for folder in (running, left):
+        (folder / "media").mkdir(parents=True)
+        (folder / "media" / "film.mov").write_bytes(b"film")
+        os.utime(folder / "media" / "film.mov", (old, old))
+        os.utime(folder / "media", (old, old))
+    (running / "media" / "film.mov").write_bytes(b"more of the film")
+    os.utime(running / "media", (old, old))
+    for folder in (running, left):
+        os.utime(folder, (old, old))
+    with published(tmp_path / "stills") as aside:
+        aside.mkdir()
+    assert running.is_dir()
+    assert not left.exists()

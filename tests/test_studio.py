@@ -393,9 +393,8 @@ def test_a_story_loads_everything_once(fp8: Wan, still: Still, folder: Path, loa
         for each in (*shots, shots[1]):
             drawn(by, each)
         made = by.made
-    # Each LoRA once for each expert, read with the first shot that it is for.
+    # Each LoRA once for each expert that it acts on, read with the first shot that it is for.
     assert [each.split()[0] for each in loads.order[4:]] == [
-        "lora",
         "lora",
         "shot",
         "lora",

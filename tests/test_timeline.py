@@ -35,7 +35,8 @@ from scenes.shot import MachineLacks
 from storyboard.cli import app
 from storyboard.conforming import conformed
 from storyboard.export import export, finishes_of
-from storyboard.production import Options, Rehearsed, rehearse
+from storyboard.options import Options
+from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.store import Store
 from storyboard.story import read_story
 from storyboard.targets import TIMELINES, Export, export_path

@@ -36,13 +36,14 @@ from post.transition import (
 )
 from scenes.files import load_clip, read_span
 from scenes.footage import Clip, Frame, Span, Still
-from storyboard import crew, seams
+from storyboard import cutting_room, seams
 from storyboard.graph import graph_mermaid, graph_svg, graph_text
 from storyboard.identity import digest
 from storyboard.manifest import Manifest
 from storyboard.mistakes import StoryError
+from storyboard.options import Options
 from storyboard.plan import plan_lines, plan_of
-from storyboard.production import Options, rehearse
+from storyboard.rehearsal import rehearse
 from storyboard.schema import json_schema
 from storyboard.seams import Cut, Fade, Seam, SeamError, parse_seam
 from storyboard.store import CLIPS, Store
@@ -548,14 +549,14 @@ def test_what_fails_last_is_told(cuts: Path, monkeypatch: pytest.MonkeyPatch):
     """The inn, not asked for, dissolves from the boat made now."""
     render(cuts)
     edit(cuts, 'camera = "pan left"', 'camera = "roll left"')
-    write = crew.write_segment
+    write = cutting_room.write_segment
 
     def fails(finish: Finish, *rest: Any) -> None:
         if isinstance(finish.opens, Dissolve):
             raise RuntimeError("no inn today")
         write(finish, *rest)
 
-    monkeypatch.setattr(crew, "write_segment", fails)
+    monkeypatch.setattr(cutting_room, "write_segment", fails)
     run = render(cuts, scenes=frozenset({"boat"}), keep_going=True)
     assert run.finished == ["boat"]
     assert (run.outcome.failed, run.outcome.missing) == ({"inn": "no inn today"}, ("inn",))

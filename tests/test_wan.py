@@ -17,7 +17,9 @@ import torch
 from scenes.files import read_still
 from scenes.footage import Clip
 from storyboard.film import film
-from storyboard.production import Options, produce, rehearse
+from storyboard.options import Options
+from storyboard.production import produce
+from storyboard.rehearsal import rehearse
 from storyboard.store import Store
 from storyboard.story import read_story
 from storyboard.verify import verify

@@ -20,9 +20,11 @@ from scenes.shot import Machine, MachineLacks, Shot, Tell
 from scenes.wan.recipes import Nag
 from scenes.wan.renderer import Wan
 from storyboard.events import Event, Events
+from storyboard.options import Options
 from storyboard.plan import Plan, plan_lines, plan_of
-from storyboard.production import Options, Outcome, Rehearsed, produce, rehearse
+from storyboard.production import Outcome, produce
 from storyboard.progress import sentence
+from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.store import Store
 from storyboard.story import read_story
 from tests.stories import PLAIN, scene, write_picture, write_story
@@ -543,9 +545,9 @@ class TestShooting:
     def test_closed_before_finishing_where_the_rest_waits_for_a_failure(
         self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
     ):
-        from storyboard import crew
+        from storyboard import cutting_room
 
-        write = crew.write_segment
+        write = cutting_room.write_segment
 
         def logged(*args: Any) -> None:
             deadline = time.monotonic() + 5
@@ -554,7 +556,7 @@ class TestShooting:
             studio.log.append("finish")
             write(*args)
 
-        monkeypatch.setattr(crew, "write_segment", logged)
+        monkeypatch.setattr(cutting_room, "write_segment", logged)
         two.edit(PLAIN, scene("sea", prompt="a sea") + PLAIN)
         studio.fails = "a boat"
         outcome = two.render(keep_going=True)
@@ -567,15 +569,15 @@ class TestShooting:
     def test_it_is_closed_before_the_last_clip_is_finished(
         self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
     ):
-        from storyboard import crew
+        from storyboard import cutting_room
 
-        write = crew.write_segment
+        write = cutting_room.write_segment
 
         def logged(*args: Any) -> None:
             studio.log.append("finish")
             write(*args)
 
-        monkeypatch.setattr(crew, "write_segment", logged)
+        monkeypatch.setattr(cutting_room, "write_segment", logged)
         two.render()
         assert studio.log[-1] == "finish"
         assert studio.log.count("close") == 1

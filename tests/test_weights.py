@@ -426,7 +426,7 @@ def test_unreadable_files_and_folders_are_told_of(monkeypatch: pytest.MonkeyPatc
     assert f"{locked} cannot be read (Permission denied)" in refusals(models)
     for name in (HIGH, LOW):
         (models / "diffusion_models" / f"{name}.safetensors").unlink()
-    with pytest.raises(WeightsMissing, match=r"Of no use: .*closed cannot be read \(Permission denied\); "):
+    with pytest.raises(WeightsMissing, match=r"Of no use: .*closed cannot be read \(Permission denied\): give .*; "):
         find(models)
 
 
@@ -568,7 +568,7 @@ def test_loras_are_found_by_name(tmp_path: Path) -> None:
         assert find_lora(name, tmp_path, [models]) == there
     beside = lora(tmp_path / "storm.safetensors")
     assert find_lora("storm", tmp_path, [models]) == beside
-    assert lora_files([models]) == {"motion/storm.safetensors": there}
+    assert lora_files([models], []) == {"motion/storm.safetensors": there}
 
 
 def test_a_lora_in_extra_model_paths(tmp_path: Path) -> None:

@@ -112,12 +112,22 @@ class Cast:
 
     def _merge(self, expert: Expert, step: Step) -> None:
         assert self._recipe is not None
-        files = [
-            (file.digest, file.path, strength) for file, strength in zip(self._recipe.loras, step.loras, strict=True)
-        ]
-        files += [(x.digest, x.path, x.high if step.expert == "high" else x.low) for x in self._shot]
-        # Those at strength 0 too: one that leaves the list is unloaded.
-        expert.set_loras([(self._lora(digest, path, step, expert), strength) for digest, path, strength in files])
+        files = [(file.digest, file.path) for file in (*self._recipe.loras, *self._shot)]
+        its_steps = [self._strengths(each) for each in self._recipe.steps if each.expert == step.expert]
+        # Those at strength 0 in this step too: one that leaves the list is unloaded. But not those at 0 in all of the
+        # expert's steps: their file may have nothing for it.
+        acting = [any(strengths) for strengths in zip(*its_steps, strict=True)]
+        expert.set_loras(
+            [
+                (self._lora(digest, path, step, expert), strength)
+                for (digest, path), strength, acts in zip(files, self._strengths(step), acting, strict=True)
+                if acts
+            ]
+        )
+
+    def _strengths(self, step: Step) -> tuple[float, ...]:
+        """Of the recipe's LoRAs and the shot's own."""
+        return (*step.loras, *(lora.high if step.expert == "high" else lora.low for lora in self._shot))
 
     def _lora(self, digest: str, path: Path, step: Step, expert: Expert) -> LoraWeights:
         key = (digest, step.expert)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from scenes.access import denied
 from scenes.wan.anatomy import ExpertShape
 from scenes.wan.candidates import Candidate, Shelf, best, best_pair, look
 from scenes.wan.checkpoint import CheckpointError
@@ -197,9 +198,12 @@ class Finder:
     def _says(self) -> str:
         tier = self._tiers[0]
         folders = dict.fromkeys(folder for kind in KINDS if kind in self._wanted for folder in tier.folders[kind])
-        said = f"{self._model.name} lacks {'; '.join(self._lacks)}. Looked {searched(folders)}; and in {hub_cache()}."
+        said = f"{self._model.name} lacks {'; '.join(self._lacks)}. "
+        said += f"Looked {searched(folders, tier.troubles)}; and in {hub_cache()}."
         said += f" `storyboard models pull {self._model.name}` brings all of it ({REPO})"
-        reasons = [*tier.troubles, *self._reasons()]
+        closed = denied(hub_cache())
+        told = [*tier.troubles, *([closed] if closed is not None else []), *self._reasons()]
+        reasons = list(dict.fromkeys(told))
         more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
         return f"{said}. Of no use: {'; '.join([*reasons[:TOLD], *more])}" if reasons else said
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scenes.shot import MachineLacks
@@ -30,7 +30,8 @@ def named_file(name: str, beside: Path, kind: Kind, places: Places, what: str) -
         found = next((path for each in spelled if (path := folder / each).exists()), None)
         if found is not None:
             return found
-    below = [path for folder in folders for path in walk(folder, [])]
+    troubles = list(places.troubles)
+    below = [path for folder in folders for path in walk(folder, troubles)]
     same = _apart(path for path in below if path.as_posix().endswith(tuple(f"/{each}" for each in spelled)))
     if len(same) > 1:
         raise CheckpointError(
@@ -38,15 +39,31 @@ def named_file(name: str, beside: Path, kind: Kind, places: Places, what: str) -
         )
     if same:
         return same[0]
-    near = difflib.get_close_matches(Path(name).name, [path.name for path in below], n=1, cutoff=0.75)
-    hint = f': did you mean "{near[0]}"?' if near else ""
-    raise WeightsMissing(f"{what} is not there: looked beside the story ({beside}) and {searched(folders)}{hint}")
+    near = _nearest(name, below)
+    hint = f': did you mean "{near.name}"?' if near else ""
+    useless = f"{'' if near else '.'} Of no use: {'; '.join(dict.fromkeys(troubles))}" if troubles else ""
+    looked = f"looked beside the story ({beside}) and {searched(folders, troubles)}"
+    raise WeightsMissing(f"{what} is not there: {looked}{hint}{useless}")
 
 
-def searched(folders: Iterable[Path]) -> str:
-    """The folders that were looked in, as the end of a sentence."""
+def searched(folders: Iterable[Path], troubles: Sequence[str] = ()) -> str:
+    """The folders that were looked in, as the end of a sentence. troubles: of those that could not be."""
     named = [str(folder) for folder in folders]
-    return f"in {', '.join(named)}" if named else f"in no weights folder, since none is named: {HOW_TO_NAME}"
+    if named:
+        return f"in {', '.join(named)}"
+    return "in no weights folder" if troubles else f"in no weights folder, since none is named: {HOW_TO_NAME}"
+
+
+def _nearest(name: str, paths: Iterable[Path]) -> Path | None:
+    """The file whose name is nearly that one: neither endings nor capitals count, which would make strangers alike."""
+    by_stem = {_stem(path.name): path for path in paths}
+    near = difflib.get_close_matches(_stem(Path(name).name), by_stem, n=1, cutoff=0.75)
+    return by_stem[near[0]] if near else None
+
+
+def _stem(name: str) -> str:
+    lowered = name.lower()
+    return next((lowered.removesuffix(suffix) for suffix in SUFFIXES if lowered.endswith(suffix)), lowered)
 
 
 def _apart(paths: Iterable[Path]) -> list[Path]:

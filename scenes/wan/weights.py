@@ -86,12 +86,18 @@ def find_lora(name: str, beside: Path, folders: Sequence[Path]) -> Path:
     return path
 
 
-def lora_files(folders: Sequence[Path]) -> dict[str, Path]:
-    """The files in the loras folders, by their names within, with sub-folders."""
+def lora_files(folders: Sequence[Path], troubles: list[str]) -> dict[str, Path]:
+    """The files in the loras folders, by their names within, with sub-folders.
+
+    troubles: takes what is wrong with the folders, in whole sentences.
+    """
     found: dict[str, Path] = {}
-    for folder in weights_folders(folders).folders["loras"]:
-        for path in walk(folder, []):
+    places = weights_folders(folders)
+    told = list(places.troubles)
+    for folder in places.folders["loras"]:
+        for path in walk(folder, told):
             found.setdefault(path.relative_to(folder).as_posix(), path)
+    troubles += [trouble for trouble in dict.fromkeys(told) if trouble not in troubles]
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from scenes.access import is_folder, open_to_us, probe, refusal
 from scenes.wan.checkpoint import PICKLES
 
 Kind = Literal["experts", "vae", "text_encoder", "loras"]
@@ -43,12 +44,12 @@ def weights_folders(roots: Sequence[Path]) -> Places:
     """The folders that roots stand for: ComfyUI's `models`, a folder above it, or any folder of files."""
     folders: dict[Kind, list[Path]] = {kind: [] for kind in KINDS}
     troubles: list[str] = []
-    for root in roots:
+    for root in open_to_us(roots, troubles):
         if not root.is_dir():
             troubles.append(f"{root} is no folder")
             continue
         for kind, paths in _within(root, troubles).items():
-            folders[kind] += paths
+            folders[kind] += open_to_us(paths, troubles)
     return Places({kind: tuple(dict.fromkeys(paths)) for kind, paths in folders.items()}, tuple(troubles))
 
 
@@ -57,7 +58,8 @@ def _within(root: Path, troubles: list[str]) -> dict[Kind, list[Path]]:
     found: dict[Kind, list[Path]] = {kind: [] for kind in KINDS}
     if not (root / MODEL_INDEX).is_file():  # whose vae and text_encoder are its own
         # split_files: as Comfy-Org's repositories lie on the hub.
-        for base in (root, root / "models", root / "ComfyUI" / "models", root / "split_files"):
+        bases = (root, root / "models", root / "ComfyUI" / "models", root / "split_files")
+        for base in open_to_us(bases, troubles):
             for kind, names in KINDS.items():
                 found[kind] += [base / name for name in names if (base / name).is_dir()]
         for extra in (root / EXTRA_PATHS, *([root.parent / EXTRA_PATHS] if root.name == "models" else [])):
@@ -87,14 +89,14 @@ def _add_extra(path: Path, found: dict[Kind, list[Path]], troubles: list[str]) -
         base = path.parent / _expanded(str(section.get("base_path") or ""))
         for kind, names in KINDS.items():
             for line in "\n".join(str(section.get(name) or "") for name in names).splitlines():
-                if line.strip() and (folder := _line(base, line)).is_dir():
+                if line.strip() and is_folder(folder := _line(base, line)):
                     found[kind].append(folder)
 
 
 def _line(base: Path, line: str) -> Path:
     """A folder named on a line of its own, behind which the published example has remarks."""
     whole = base / _expanded(line.strip())
-    return whole if whole.is_dir() else base / _expanded(line.partition(" #")[0].strip())
+    return whole if is_folder(whole) else base / _expanded(line.partition(" #")[0].strip())
 
 
 def _expanded(text: str) -> Path:
@@ -107,8 +109,8 @@ def _in_one_line(error: Exception) -> str:
 
 def hub_snapshots() -> list[Path]:
     """The repositories in the hub's cache whose names speak of WAN or UMT5, each at its newest revision."""
-    cache = hub_cache()
-    if not cache.is_dir():
+    cache = next(open_to_us([hub_cache()], []), None)  # who looks for weights tells of one that is closed
+    if cache is None or not cache.is_dir():
         return []
     named = [path for path in sorted(cache.glob("models--*")) if re.search(r"wan|umt5", path.name, re.IGNORECASE)]
     return [snapshot for path in named if (snapshot := _newest(path)) is not None]
@@ -161,10 +163,11 @@ class _Walker:
 
     def below(self, folder: Path, deeper: int) -> Iterator[Path]:
         try:
+            probe(folder)
             facts = folder.stat()
             entries = [] if (facts.st_dev, facts.st_ino) in self._seen else sorted(folder.iterdir())
         except OSError as error:
-            self._troubles.append(f"{folder} cannot be read ({error.strerror})")
+            self._troubles.append(refusal(folder, error))
             return
         self._seen.add((facts.st_dev, facts.st_ino))
         names = {entry.name for entry in entries}
@@ -178,7 +181,7 @@ class _Walker:
             self.left -= 1
             if entry.name.startswith(".") or self.left < 0:
                 continue
-            if entry.is_dir():
+            if is_folder(entry):
                 if deeper:
                     yield from self.below(entry, deeper - 1)
             elif entry.name.lower().endswith(SUFFIXES) and not (sharded and SHARD.search(entry.name)):

@@ -473,7 +473,9 @@ def test_memory_that_ends_twice_is_this_machines_lack(large: Shot, whole_gpu: No
 def test_a_chained_story_from_weights_to_film(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("av")
     from storyboard.events import Events
-    from storyboard.production import Options, produce, rehearse
+    from storyboard.options import Options
+    from storyboard.production import produce
+    from storyboard.rehearsal import rehearse
     from storyboard.store import Store
     from storyboard.story import read_story
     from storyboard.verify import verify
