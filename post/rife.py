@@ -11,9 +11,8 @@ from torch.nn.functional import pad
 from post.interpolate import Rife
 from post.nets.ifnet import IFNet
 from post.rife_file import load_rife
-from post.weights import Lacking, WeightsMissing
-from scenes.files import file_digest
-from scenes.footage import DamagedFile
+from post.weights import Lacking
+from post.weights_file import check_weights
 
 SUPPORTED = (
     "Supported: RIFE 4.6, 4.7 to 4.9, 4.25 and 4.26, as .pth, .pkl, .safetensors or ncnn files: "
@@ -53,10 +52,7 @@ def open_rife(by: Rife, device: torch.device) -> RifeNet:
         Lacking: there is no such file, or it holds no net that is known.
         DamagedFile: it is not the file that was named.
     """
-    if not by.path.is_file():
-        raise WeightsMissing(f"there is no file {by.path} any more: put it back")
-    if file_digest(by.path) != by.weights:
-        raise DamagedFile(by.path, f"its SHA-256 is not {by.weights}: it has been replaced or damaged")
+    check_weights(by.path, by.weights)
     try:
         return RifeNet(load_rife(by.path), device)
     except (ValueError, OSError) as error:

@@ -15,8 +15,8 @@ from post.rife_ncnn_model import BUILT, DATA, MODULE, PACKAGE, model_problem
 from post.rife_ncnn_process import START, Worker, WorkerLost
 from post.vulkan import chosen_device, vulkan_devices
 from post.weights import DeviceMissing, Lacking, WeightsMissing
-from scenes.files import file_digest
-from scenes.footage import DamagedFile, Frame
+from post.weights_file import check_weights
+from scenes.footage import Frame
 
 MULTIPLE = 32
 """Of both sides: the package pads to it too, and on the CPU then shears the picture."""
@@ -64,8 +64,7 @@ def open_rife_ncnn(
         raise Lacking(problem)
     if (problem := model_problem(by.path)) is not None:
         raise WeightsMissing(problem)
-    if file_digest(by.path / DATA) != by.weights:
-        raise DamagedFile(by.path / DATA, f"its SHA-256 is not {by.weights}: it has been replaced or damaged")
+    check_weights(by.path / DATA, by.weights)
     return RifeProcess(by, device, say, limit)
 
 

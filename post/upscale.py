@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
-from post.weights import INSTALL, DeviceMissing, Lacking, UpscalerWeights, WeightsMissing
-from scenes.files import file_digest
-from scenes.footage import DamagedFile, Frame, Size
+from post.weights import INSTALL, DeviceMissing, Lacking, UpscalerWeights
+from post.weights_file import check_weights
+from scenes.footage import Frame, Size
 
 if TYPE_CHECKING:
     import torch
@@ -143,10 +143,7 @@ def open_net(by: RealESRGAN | Spandrel, place: torch.device) -> Net:
     """
     import torch
 
-    if not by.path.is_file():
-        raise WeightsMissing(f"there is no file {by.path} any more: put it back")
-    if file_digest(by.path) != by.weights:
-        raise DamagedFile(by.path, f"its SHA-256 is not {by.weights}: it has been replaced or damaged")
+    check_weights(by.path, by.weights)
     try:
         if isinstance(by, Spandrel):
             from post.spandrel_net import open_spandrel

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from storyboard.failures import FAILED, say
 from storyboard.flags import AsJson, Compile, Device, DraftWork, StoreFolder, StoryFile, Vram
+
+if TYPE_CHECKING:
+    from storyboard.events import Events
+    from storyboard.rehearsal import Rehearsed
+    from storyboard.session import Session
+    from storyboard.targets import Export
 
 
 def export(
@@ -33,7 +40,8 @@ def export(
         typer.Option("--media", metavar="FORMAT", help="a timeline's media: a video format (default prores)"),
     ] = None,
     crf: Annotated[
-        float | None, typer.Option("--crf", min=0, max=63, help="quality of h264, hevc and av1 (less is better)")
+        float | None,
+        typer.Option("--crf", min=0, max=63, help="quality of h264, hevc, av1, NVENC (less is better)"),
     ] = None,
     draft: DraftWork = False,
     device: Device = None,
@@ -52,9 +60,6 @@ def export(
     master     the finished frames, kept losslessly in the store for later exports
     """
     from storyboard.conforming import rate_of
-    from storyboard.export import export as write
-    from storyboard.export import keep_master
-    from storyboard.room import gigabytes
     from storyboard.session import open_session
     from storyboard.targets import MEDIA, Export, check_asked, export_path
 
@@ -62,24 +67,39 @@ def export(
     check_asked(to, rate, media)
     session = open_session(story, store, device, vram=vram, compile=compile, finish_on=device)
     rehearsed = session.rehearsed(draft)
+    if to == "master":
+        if output is not None or crf is not None:
+            raise typer.BadParameter("a master lies in the store, lossless: drop --output and --crf")
+        _master(session, rehearsed)
+    else:
+        path = output or export_path(rehearsed, to, rate)
+        _export(session, rehearsed, Export(to, path, crf, fps=rate, media=media or MEDIA))
+
+
+def _master(session: Session, rehearsed: Rehearsed) -> None:
+    from storyboard.export import keep_master
+    from storyboard.room import gigabytes
+
     with session.run() as events:
+        size = keep_master(rehearsed, session.store, *_hearing(events))
+    print(f"the finished frames are kept losslessly: {gigabytes(size)}; later exports read them")
 
-        def tell(scene: str, done: float) -> None:
-            events.progress("segment.progress", scene, done)
 
-        def note(text: str) -> None:
-            events.tell("note", text=text)
+def _export(session: Session, rehearsed: Rehearsed, wanted: Export) -> None:
+    from storyboard.export import export
 
-        if to == "master":
-            if output is not None or crf is not None:
-                raise typer.BadParameter("a master lies in the store, lossless: drop --output and --crf")
-            size = keep_master(rehearsed, session.store, tell, note)
-            print(f"the finished frames are kept losslessly: {gigabytes(size)}; later exports read them")
-            return
-        wanted = Export(to, output or export_path(rehearsed, to, rate), crf, fps=rate, media=media or MEDIA)
-        count = write(rehearsed, session.store, wanted, tell, note)
-    say(f"{count} {'stills' if to == 'stills' else 'frames'}")
+    with session.run() as events:
+        count = export(rehearsed, session.store, wanted, *_hearing(events))
+    say(f"{count} {'stills' if wanted.target == 'stills' else 'frames'}")
     print(wanted.opens)
+
+
+def _hearing(events: Events) -> tuple[Callable[[str, float], None], Callable[[str], None]]:
+    """What hears how far a scene is, and what hears a note."""
+    return (
+        lambda scene, done: events.progress("segment.progress", scene, done),
+        lambda text: events.tell("note", text=text),
+    )
 
 
 def verify(story: StoryFile, draft: DraftWork = False, store: StoreFolder = None, as_json: AsJson = False) -> None:
