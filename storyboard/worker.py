@@ -1,4 +1,4 @@
-"""One thread that does a run's works of one sort, one after another, and tells how each goes."""
+"""Threads that do a run's works of one sort, in order, and tell how each goes."""
 
 from __future__ import annotations
 
@@ -68,23 +68,24 @@ class Shift:
 
 
 class Worker:
-    """A thread. `failed`: the event that tells of a work that failed; `gpu_remedy`: what helps a full GPU."""
+    """`hands`: so many works at once. `failed`: the event that tells of a work that failed; `gpu_remedy`: what helps a
+    full GPU."""
 
-    def __init__(self, name: str, shift: Shift, failed: str, gpu_remedy: str) -> None:
-        self._thread = ThreadPoolExecutor(1, name)
+    def __init__(self, name: str, shift: Shift, failed: str, gpu_remedy: str, hands: int = 1) -> None:
+        self._threads = ThreadPoolExecutor(hands, name)
         self._shift, self._failed, self._gpu_remedy = shift, failed, gpu_remedy
 
     def submit(self, scene: str, ticket: Ticket | None, work: Callable[[], T]) -> Future[T]:
         """The work, in its turn; what it asked for is given back however it ends, also where it is never begun."""
-        future = self._thread.submit(self._tried, scene, work)
+        future = self._threads.submit(self._tried, scene, work)
         turns = self._shift.turns
         if turns is not None and ticket is not None:
             future.add_done_callback(lambda _: turns.give_back(ticket))
         return future
 
     def note(self, what: Callable[[], None]) -> None:
-        """Something small, once all before it is done."""
-        self._thread.submit(what)
+        """Something small, once all before it is done; for a worker of one hand."""
+        self._threads.submit(what)
 
     def _tried(self, scene: str, work: Callable[[], T]) -> T:
         """The work; that it failed is told at once, as a run that keeps going ends much later."""
@@ -100,7 +101,7 @@ class Worker:
 
     def close(self) -> None:
         """Let what is under way end, and drop what waits."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
 
 def settled(value: T) -> Future[T]:

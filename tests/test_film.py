@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import storyboard.cutting_room
 from post.encode import Encode
 from post.finish import Finish, Segment
 from post.interpolate import Flow, Interpolate
@@ -166,6 +170,34 @@ def test_a_failed_finish_keeps_no_other_scene_from_being_shot(four: Path, monkey
     assert sorted(run.rendered) == ["boat", "dock", "inn", "sea"]
     assert len(run.outcome.failed) == 1
     assert not run.outcome.skipped
+
+
+def test_where_there_are_cores_two_clips_are_finished_at_once(
+    four: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each waits for another to be under way; what comes of them is what one hand makes."""
+    alone = shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-alone"))
+    monkeypatch.setattr("storyboard.cutting_room.hands", lambda: 1)
+    one = render(alone / "story.toml")
+    met, true = threading.Barrier(2), storyboard.cutting_room.write_segment
+
+    def together(*given: Any) -> None:
+        met.wait(10)
+        true(*given)
+
+    monkeypatch.setattr("storyboard.cutting_room.write_segment", together)
+    monkeypatch.setattr("storyboard.cutting_room.hands", lambda: 2)
+    two = render(four)
+    assert one.outcome.film is not None
+    assert two.outcome.film is not None
+    assert sorted(two.finished) == sorted(one.finished)
+    assert two.outcome.film.read_bytes() == one.outcome.film.read_bytes()
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (4, 1), (7, 1), (8, 2), (64, 2)])
+def test_a_clip_finished_at_once_keeps_four_cores_busy(cores: int, expected: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert storyboard.cutting_room.hands() == expected
 
 
 def test_films_are_known_by_their_path(four: Path):

@@ -9,7 +9,8 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import post.suite
-from post.budget import FinishPlan
+from post.budget import PICTURES_AT_ONCE, FinishPlan
 from post.conform import Conform
 from post.encode import FORMATS, Encode
 from post.finish import Finish, load_segment, write_segment
@@ -32,8 +33,8 @@ from post.interpolate import Flow, Interpolate, Rife, RifeNcnn
 from post.nets import SRVGGNetCompact
 from post.picture import Planes
 from post.steps import drawn, needed
-from post.suite import Place, Suite
-from post.torch_kit import PICTURES, Lane, TorchKit
+from post.suite import Place, Suite, Turn
+from post.torch_kit import Lane, TorchKit, _stream
 from post.transition import Dissolve, FadeIn, FadeOut, Shortened, tail_of
 from post.upscale import Lanczos, RealESRGAN, Upscale
 from scenes.files import file_digest, load_clip, write_clip
@@ -179,9 +180,9 @@ def shown(frames: Iterator[Frame]) -> list[int]:
     return found
 
 
-def finished(finish: Finish, place: Place | None = None) -> list[int]:
+def finished(finish: Finish, place: Place | None = None, turn: Turn = nullcontext) -> list[int]:
     with closing(Suite(place or Place("cpu"))) as suite:
-        return shown(suite.frames(finish, lambda done: None))
+        return shown(suite.frames(finish, lambda done: None, turn))
 
 
 def ramp(source: Sequence[int], factor: int, lead: int | None = None) -> list[float]:
@@ -480,12 +481,48 @@ def test_a_lane_is_entered_on_its_own_device_first(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "Stream", lambda place, priority: f"a stream of {place}, {priority}")
     monkeypatch.setattr(torch.cuda, "device", entered)
     monkeypatch.setattr(torch.cuda, "stream", entered)
+    monkeypatch.setattr("post.torch_kit._stream", _stream.__wrapped__)
     lane = Lane(torch.device("cuda:1"))
     assert (lane.dtype, events) == (torch.float16, [])
     with lane.entered():
         assert torch.is_inference_mode_enabled()
     device, stream = "cuda:1", "a stream of cuda:1, 0"
     assert events == [f"enter {device}", f"enter {stream}", f"leave {stream}", f"leave {device}"]
+
+
+def test_clips_finished_at_once_share_the_nets_and_take_them_in_turns_batch_by_batch(
+    clip: Clip, nets: Nets, monkeypatch: pytest.MonkeyPatch
+):
+    """What a batch takes of the memory is there once, however many clips are under way."""
+    inside, met, drew = threading.Semaphore(1), threading.Barrier(2), set[int]()
+    true = nets.open_enlarger
+
+    def open_enlarger(*given: Any) -> Any:
+        enlarge = true(*given)
+
+        def alone(images: Tensor) -> Tensor:
+            assert inside.acquire(blocking=False), "two batches at once"
+            drew.add(threading.get_ident())
+            time.sleep(0.002)
+            made = enlarge(images)
+            inside.release()
+            return made
+
+        return alone
+
+    monkeypatch.setattr("post.upscale.open_enlarger", open_enlarger)
+    finish = plain(clip, upscale=TWICE, interpolate=Interpolate(RIFE, 2))
+    with closing(Suite(Place("cpu"))) as suite, ThreadPoolExecutor(2) as hands:
+
+        def work(_: int) -> list[int]:
+            with closing(suite.frames(finish, lambda done: None)) as frames:
+                first = next(frames)
+                met.wait(10)  # both are under way
+                return shown(each for each in [first, *frames])
+
+        assert list(hands.map(work, range(2))) == [finished(finish)] * 2
+    assert nets.events == ["enlarger", "rife"] * 2  # opened once for both, and again for the third
+    assert len(drew) > 1
 
 
 def told_of_torch() -> list[object]:
@@ -525,15 +562,15 @@ class Turns:
 
 def test_a_turn_lasts_from_the_nets_to_the_last_picture_and_no_longer(clip: Clip, nets: Nets):
     turns = Turns(nets.events)
-    with closing(Suite(Place("cpu", turn=turns.turn, buffer=1 << 30))) as suite:
-        pictures = suite.pictures(plain(clip, upscale=TWICE), lambda done: None, "yuv420p")
+    with closing(Suite(Place("cpu", buffer=1 << 30))) as suite:
+        pictures = suite.pictures(plain(clip, upscale=TWICE), lambda done: None, "yuv420p", turns.turn)
         next(pictures)
         until(lambda: "left" in nets.events)  # while the rest of the pictures wait for the encoder
         assert nets.events == ["turn", "enlarger", "left"]
         assert sum(nets.batches) == len(LEVELS)
         assert nets.threads == {turns.thread} != {threading.get_ident()}
         assert len(list(pictures)) == len(LEVELS) - 1
-        list(suite.frames(plain(clip, upscale=TWICE), lambda done: None))
+        list(suite.frames(plain(clip, upscale=TWICE), lambda done: None, turns.turn))
     assert nets.events == ["turn", "enlarger", "left", "turn", "left"]
 
 
@@ -553,21 +590,22 @@ def until(condition: Callable[[], bool]) -> None:
 def test_whatever_a_net_draws_takes_its_turn(kit: str, clip: Clip, nets: Nets):
     upscale, by = KITS[kit]
     finish = plain(clip, upscale=upscale, interpolate=Interpolate(by, 2))
-    finished(finish, Place("cpu", turn=Turns(nets.events).turn))
+    finished(finish, Place("cpu"), turn=Turns(nets.events).turn)
     assert (nets.events[0], nets.events[-1]) == ("turn", "left")
 
 
 def test_what_needs_no_device_takes_no_turn(clip: Clip):
     turns = Turns([])
     upscale = Upscale(Lanczos(), (32, 24))
-    finished(plain(clip, upscale=upscale, interpolate=Interpolate(Flow(), 2)), Place(turn=turns.turn))
+    finished(plain(clip, upscale=upscale, interpolate=Interpolate(Flow(), 2)), Place(), turn=turns.turn)
     assert turns.events == []
 
 
 def test_a_small_buffer_keeps_the_turn_while_the_encoder_works(clip: Clip, nets: Nets, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(post.suite, "WAITING_BY_DEVICE", 1)
-    with closing(Suite(Place("cpu", turn=Turns(nets.events).turn))) as suite:
-        with closing(suite.pictures(plain(clip, upscale=TWICE), lambda done: None, "yuv420p")) as pictures:
+    turn, asked = Turns(nets.events).turn, plain(clip, upscale=TWICE)
+    with closing(Suite(Place("cpu"))) as suite:
+        with closing(suite.pictures(asked, lambda done: None, "yuv420p", turn)) as pictures:
             next(pictures)
             time.sleep(0.1)
             assert nets.events == ["turn", "enlarger"]
@@ -577,7 +615,7 @@ def test_a_small_buffer_keeps_the_turn_while_the_encoder_works(clip: Clip, nets:
 def test_waiting_for_a_turn_ends_as_the_turn_says(clip: Clip, nets: Nets):
     turns = Turns(nets.events, error=Stopped("enough"))
     with pytest.raises(Stopped, match="enough"):
-        finished(plain(clip, upscale=TWICE), Place("cpu", turn=turns.turn))
+        finished(plain(clip, upscale=TWICE), Place("cpu"), turn=turns.turn)
     assert nets.events == []
 
 
@@ -595,8 +633,8 @@ def test_a_turn_that_comes_late_is_left_at_once(clip: Clip, nets: Nets):
     main = threading.main_thread().ident or 0
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
-    with closing(Suite(Place("cpu", turn=turns.turn))) as suite, pytest.raises(KeyboardInterrupt):
-        next(suite.pictures(plain(clip, upscale=TWICE), lambda done: None, "yuv420p"))
+    with closing(Suite(Place("cpu"))) as suite, pytest.raises(KeyboardInterrupt):
+        next(suite.pictures(plain(clip, upscale=TWICE), lambda done: None, "yuv420p", turns.turn))
     interrupting.join()
     assert nets.events == ["turn", "left"]
 
@@ -615,8 +653,8 @@ def test_whoever_hears_of_the_progress_may_stop_it(kit: str, at: int, clip: Clip
             raise Stopped
 
     finish = plain(clip, upscale=upscale, interpolate=Interpolate(by, 2))
-    with closing(Suite(Place("cpu", turn=turns.turn))) as suite, pytest.raises(Stopped) as raised:
-        write_segment(finish, suite.pictures(finish, tell, "yuv420p"), tmp_path, {})
+    with closing(Suite(Place("cpu"))) as suite, pytest.raises(Stopped) as raised:
+        write_segment(finish, suite.pictures(finish, tell, "yuv420p", turns.turn), tmp_path, {})
     assert all(each.name != "stage" for each in threading.enumerate())
     assert not turns.lock.locked()
     assert not (tmp_path / "segment.json").exists()
@@ -630,9 +668,9 @@ def test_a_net_that_fails_fails_the_segment(fails_at: int, by: Any, clip: Clip, 
     nets.fails_at, nets.error = fails_at, torch.OutOfMemoryError
     turns = Turns(nets.events)
     finish = plain(clip, upscale=TWICE, interpolate=Interpolate(by, 2) if by else None)
-    with closing(Suite(Place("cpu", turn=turns.turn))) as suite:
+    with closing(Suite(Place("cpu"))) as suite:
         with pytest.raises(torch.OutOfMemoryError) as raised:
-            write_segment(finish, suite.pictures(finish, lambda done: None, "yuv420p"), tmp_path, {})
+            write_segment(finish, suite.pictures(finish, lambda done: None, "yuv420p", turns.turn), tmp_path, {})
         assert any(entry.name == "enlarge" for entry in raised.traceback)
         assert not turns.lock.locked()
         nets.fails_at = None  # nothing is left of it: the next clip is drawn
@@ -717,6 +755,6 @@ def test_nothing_piles_up_before_a_slow_taker(nets: Nets, monkeypatch: pytest.Mo
         frames = suite.frames(plain(long, upscale=TWICE), lambda done: None)
         next(frames)
         time.sleep(0.1)
-        # One taken, one held, a batch of four that is on its way out and one that follows it.
-        assert sum(nets.batches) <= 1 + 1 + PICTURES + PICTURES
+        # One taken, one held, a batch that is on its way out and one that follows it.
+        assert sum(nets.batches) <= 1 + 1 + 2 * PICTURES_AT_ONCE
         assert shown(frames) == list(range(1, 60))

@@ -78,7 +78,7 @@ class Slots:
         self._run: Run = cast(Run, torch.compile(_run, fullgraph=True)) if compile else _run
         self._slots = [Slot(_block(dim, ffn, fp8), device, dtype) for _ in range(count)]
         self._next = 0
-        self._copying = urgent_stream(device)
+        self._copying = urgent_stream(device, "filling")
         if self._copying is not None:  # the slots' memory may have been someone's whose kernels still run
             self._copying.wait_stream(torch.cuda.current_stream(device))
         self._set_attention()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -15,8 +16,12 @@ URGENT = -1
 """Lower numbers go first; 0, the default stream's, is the lowest priority there is."""
 
 
-def urgent_stream(device: torch.device) -> torch.cuda.Stream | None:
-    """A stream of higher priority than the default one; None on a CPU."""
+@cache
+def urgent_stream(device: torch.device, use: str) -> torch.cuda.Stream | None:
+    """The stream of higher priority than the default one that serves a use; None on a CPU.
+
+    One for the whole process: cuBLAS keeps a workspace of 32 MiB for every stream that it ever worked in.
+    """
     return torch.cuda.Stream(device, priority=URGENT) if device.type == "cuda" else None
 
 

@@ -38,7 +38,7 @@ class WanStudio:
         self._wan = wan_of(shots[0])
         self._plan, self._needs = planned(shots, machine)
         machine.say(f"memory: {self._plan.says()}")
-        self._stream = urgent_stream(device_of(machine))
+        self._stream = urgent_stream(device_of(machine), "drawing")
         with working_in(self._stream):
             self._cast: Cast = load_cast(self._wan, self._plan, machine)
             try:
