@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's habit)
@@ -15,6 +14,7 @@ from post.bicubic import Along
 from post.nets import Net
 from post.nets.prepared import prepared
 from post.upscale import TILE_PIXELS, Box, centred
+from scenes.compiled import compiled
 from scenes.footage import Size
 
 Picture = Callable[[Tensor], Tensor]
@@ -82,7 +82,7 @@ class Enlarger:
             return _clamped
         one: Picture = Fit(source, box, self._size, self._place)
         if self._compiled:
-            one = cast(Picture, torch.compile(one, dynamic=False))
+            one = compiled(one, dynamic=False)
 
         def fitted(large: Tensor) -> Tensor:
             """One at a time: whatever their number, one shape is compiled."""

@@ -14,14 +14,15 @@ from post.ahead import Heed, ahead
 from post.budget import FinishPlan, plan_finishing
 from post.devices import gpu_of, has_gpu, installed
 from post.finish import Finish, Tell
-from post.interpolate import Between, Flow, Rife, RifeNcnn
+from post.interpolate import Between, Flow, Interpolate, Rife, RifeNcnn
 from post.kit import Kit, NumpyKit, by_flow
 from post.picture import Picture, picture_bytes
 from post.steps import drawn, sources
-from post.upscale import TILE_PIXELS, check_torch
-from scenes.footage import Frame
+from post.upscale import TILE_PIXELS, Lanczos, Upscale, check_torch
+from scenes.footage import Frame, Size
 
 if TYPE_CHECKING:
+    from post.conform import Conform
     from post.rife_ncnn import RifeProcess
     from post.torch_kit import Lane, TorchKit
 
@@ -90,6 +91,20 @@ class Suite:
         """The same as uint8 RGB."""
         return cast("Generator[Frame]", self.pictures(finish, tell, "rgb24", turn))
 
+    def prepare(self, upscale: Upscale | None, rule: Interpolate | Conform | None, size: Size) -> None:
+        """Opens what clips of a size are finished with, and has it compiled.
+
+        While one thing is compiled, all else that is waits for it (scenes.compiled): best while models are loading.
+        """
+        import numpy as np
+
+        lane = self._once("lane", self._lane)
+        with lane.entered():
+            kit = self._torch_kit(upscale, rule, size, lane, lambda: None)
+            width, height = size
+            for _ in kit.sized(iter([np.zeros((height, width, 3), np.uint8)])):
+                pass
+
     def made(self, finish: Finish) -> dict[str, Any]:
         """How a clip is finished here, for the record beside what is made."""
         by = finish.interpolate.by if finish.interpolate is not None else None
@@ -131,7 +146,8 @@ class Suite:
             lane = self._once("lane", self._lane)
             try:
                 with lane.entered():
-                    kit = self._torch_kit(finish, lane, heed)
+                    rule, size = finish.interpolate, finish.span.clip.size
+                    kit = self._torch_kit(finish.upscale, rule, size, lane, heed)
                     # Drawn in the host's memory, by flow or ncnn, frames take their time, and the turn is kept
                     # meanwhile: leaving it between two batches would take the memory anew for each.
                     host = by is not None and not isinstance(by, Rife)
@@ -156,12 +172,14 @@ class Suite:
 
         return Lane(open_device(self._place.device))
 
-    def _torch_kit(self, finish: Finish, lane: Lane, heed: Heed) -> TorchKit:
+    def _torch_kit(
+        self, upscale: Upscale | None, rule: Interpolate | Conform | None, size: Size, lane: Lane, heed: Heed
+    ) -> TorchKit:
         from post.torch_kit import TorchKit
 
-        plan = self._plan(finish, lane)
+        plan = self._plan(upscale, rule, size, lane)
         enlarge, between = None, None
-        if (upscale := finish.upscale) is not None and finish.enlarged_by_net:
+        if upscale is not None and not isinstance(upscale.by, Lanczos):
             from post.upscale import open_enlarger
 
             compiles = self._place.compile and lane.place.type == "cuda"
@@ -171,18 +189,17 @@ class Suite:
             opened = partial(open_enlarger, upscale, lane.place, *portion, compiles)
             enlarge = self._once(("enlarge", upscale, portion), lambda: lane.opened(opened))
         heed()  # so may be loading
-        if finish.interpolate is not None and isinstance(by := finish.interpolate.by, Rife):
+        if rule is not None and isinstance(by := rule.by, Rife):
             from post.rife import open_rife
 
             net = partial(open_rife, by, lane.place)
             between = self._once(("between", by), lambda: lane.opened(net))
         return TorchKit(lane, enlarge, between, plan.frames_at_once, plan.pairs_at_once)
 
-    def _plan(self, finish: Finish, lane: Lane) -> FinishPlan:
+    def _plan(self, upscale: Upscale | None, rule: Interpolate | Conform | None, size: Size, lane: Lane) -> FinishPlan:
         """One for all clips of a size: what is free changes while others work on the device."""
         if lane.place.type != "cuda":
             return FinishPlan(1, TILE_PIXELS, 1, 0)
-        upscale, rule, size = finish.upscale, finish.interpolate, finish.span.clip.size
 
         def planned() -> FinishPlan:
             return plan_finishing(upscale, rule, size, self._place.vram or lane.free_bytes())

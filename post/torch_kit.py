@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from itertools import islice
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -22,6 +21,7 @@ from post.budget import PICTURES_AT_ONCE
 from post.picture import LAYOUTS, Picture, Plane, Planes
 from post.yuv import planes, rgb
 from scenes.footage import Frame
+from scenes.streams import lasting_stream
 
 Item = TypeVar("Item")
 Enlarge = Callable[[Tensor], Tensor]
@@ -32,14 +32,8 @@ Between = Callable[[Tensor, Tensor, Tensor], Tensor]
 LEFT = 0.9  # of what is free: contexts, libraries and others who draw need some too
 
 
-@cache
-def _stream(place: torch.device) -> torch.cuda.Stream | None:
-    """One for the whole process: cuBLAS keeps a workspace of 32 MiB for every stream that it ever worked in."""
-    return torch.cuda.Stream(place, priority=0) if place.type == "cuda" else None
-
-
 class Lane:
-    """A device with a stream of its own, of the lowest priority: who draws on the same device goes first.
+    """A device with a stream of its own: who draws on the same device meanwhile waits no more than this does.
 
     Several clips may go down it together. They share its memory too, so each of their batches is put in line under
     `batch`: what one takes while it is worked on is free again before the next one's is taken.
@@ -49,7 +43,7 @@ class Lane:
         self.place = place
         self.dtype = torch.float16 if place.type == "cuda" else torch.float32
         self.batch = Lock()
-        self._stream = _stream(place)
+        self._stream = lasting_stream(place, "finishing")
 
     @contextmanager
     def entered(self) -> Generator[None]:

@@ -309,18 +309,15 @@ def story(weights: Path, folder: Path, upscaler: str, kinds: list[str], **more: 
         told(bench="story", upscaler=upscaler, slower=round(times["both"] / times["alone"], 4))
 
 
-def arrange(at_once: int | None, turns: bool, even: bool) -> None:
+def arrange(at_once: int | None, turns: bool) -> None:
     """Other ways to share one GPU than a render takes, to compare them."""
     import post.budget
     import post.torch_kit
-    import scenes.wan.streams
     import storyboard.production as production
 
     if at_once is not None:
         post.budget.AT_ONCE = tuple(at_once >> halved for halved in range(at_once.bit_length()))
         post.torch_kit.PICTURES_AT_ONCE = at_once
-    if even:
-        scenes.wan.streams.URGENT = 0
     if turns:
         usual = production.workplace
         production.workplace = lambda *given: replace(usual(*given), turns=True, aside=0)
@@ -362,7 +359,6 @@ def main() -> None:
     parser.add_argument("benches", nargs="+", choices=["stages", "whole", "peak", "ncnn", "story", "edit"])
     parser.add_argument("--at-once", type=int, help="for story: frames and pairs that are worked on together")
     parser.add_argument("--turns", action="store_true", help="for story: drawing and finishing in turns")
-    parser.add_argument("--even", action="store_true", help="for story: neither goes first on the GPU")
     parser.add_argument("--kinds", nargs="+", default=["warm-up", "alone", "both"], help="for story")
     parser.add_argument("--vram", help="for story, as in 24GiB")
     parser.add_argument("--finish-on", help="for story, as in cuda:1")
@@ -387,7 +383,7 @@ def main() -> None:
                     from storyboard.room import parse_bytes
 
                     vram = parse_bytes(asked.vram) if asked.vram else None
-                    arrange(asked.at_once, asked.turns, asked.even)
+                    arrange(asked.at_once, asked.turns)
                     story(asked.weights, folder, asked.upscaler, asked.kinds, vram=vram, finish_on=asked.finish_on)
                 case _:
                     edit(asked.weights, folder)

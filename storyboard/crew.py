@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from post.finish import Finish, Segment
+from post.interpolate import Interpolate
+from post.upscale import Upscale
 from scenes.files import load_clip, write_clip
-from scenes.footage import Clip, Still
+from scenes.footage import Clip, Size, Still
 from scenes.picture import fit_picture
 from scenes.shot import Machine, Shot, Studio
 from storyboard.cutting_room import CuttingRoom
@@ -103,6 +105,10 @@ class LocalCrew:
     def skip(self, scene: str) -> None:
         """Not to be shot after all. In turn: the scene before it may be under way still."""
         self._camera.note(partial(self._was_shot, scene))
+
+    def prepare(self, upscale: Upscale | None, rule: Interpolate | None, size: Size) -> None:
+        """For clips of a size, finished like this."""
+        self._cutting_room.prepare(upscale, rule, size)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         return self._cutting_room.finish(scene, finish)

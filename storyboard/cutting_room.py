@@ -10,9 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from post.budget import CLIPS_AT_ONCE
+from post.devices import has_gpu
 from post.encode import FORMATS, THREADS
 from post.finish import Finish, Segment, load_segment, write_segment
+from post.interpolate import Interpolate
 from post.suite import Place, Suite
+from post.upscale import Lanczos, Upscale
+from scenes.footage import Size
 from scenes.shot import Machine
 from storyboard.identity import digest
 from storyboard.placing import Workplace, compiles
@@ -36,8 +40,18 @@ class CuttingRoom:
 
     def __init__(self, shift: Shift, machine: Machine, place: Workplace) -> None:
         self._shift = shift
+        self._device, self._compiles = place.device, compiles(machine.compile)
         self._suite = self._opened(machine, place)
         self._worker = Worker("finishing", shift, "segment.failed", FINISHING, hands())
+
+    def prepare(self, upscale: Upscale | None, rule: Interpolate | None, size: Size) -> None:
+        """Has an upscaler compiled while the model that draws is still loading, and holds nobody up by it.
+
+        What goes wrong is told with the first clip, which meets it again.
+        """
+        by_net = upscale is not None and not isinstance(upscale.by, Lanczos)
+        if by_net and self._compiles and not self._shift.turns and has_gpu(self._device):
+            self._worker.note(lambda: self._suite.prepare(upscale, rule, size))
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         key = digest(finish)
@@ -57,7 +71,7 @@ class CuttingRoom:
             Place(
                 device=place.device,
                 vram=place.vram,
-                compile=compiles(machine.compile),
+                compile=self._compiles,
                 frees=place.turns,
                 buffer=WAITING_WITH_TURNS if place.turns else 0,
                 say=machine.say,

@@ -100,6 +100,8 @@ class Run:
             self._events.tell("note", text=place.says)
         machine = options.machine(lambda text: self._events.tell("note", text=text), place.aside)
         crew = LocalCrew(self._store, self._events, machine, expected, place)
+        if drawn:
+            crew.prepare(gear.upscale, gear.interpolate, self._story.size)
 
         def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
             for of, take in crew.takes:

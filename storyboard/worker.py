@@ -84,7 +84,7 @@ class Worker:
         return future
 
     def note(self, what: Callable[[], None]) -> None:
-        """Something small, once all before it is done; for a worker of one hand."""
+        """Something that is no work of its own, in its turn; what it raises is lost."""
         self._threads.submit(what)
 
     def _tried(self, scene: str, work: Callable[[], T]) -> T:

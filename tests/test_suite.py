@@ -34,11 +34,12 @@ from post.nets import SRVGGNetCompact
 from post.picture import Planes
 from post.steps import drawn, needed
 from post.suite import Place, Suite, Turn
-from post.torch_kit import Lane, TorchKit, _stream
+from post.torch_kit import Lane, TorchKit
 from post.transition import Dissolve, FadeIn, FadeOut, Shortened, tail_of
 from post.upscale import Lanczos, RealESRGAN, Upscale
 from scenes.files import file_digest, load_clip, write_clip
 from scenes.footage import Clip, DamagedFile, Frame, Span
+from scenes.streams import lasting_stream
 from tests import plain_ifnet
 
 torch.set_num_threads(1)
@@ -408,7 +409,7 @@ def test_two_clips_may_be_under_way(clip: Clip, other: Clip, nets: Nets):
 
 
 def test_batches_are_the_plans(clip: Clip, nets: Nets, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Suite, "_plan", lambda self, finish, lane: FinishPlan(4, 1 << 20, 3, 0))
+    monkeypatch.setattr(Suite, "_plan", lambda *given: FinishPlan(4, 1 << 20, 3, 0))
     finish = plain(clip, upscale=TWICE, interpolate=Interpolate(RIFE, 3))
     assert finished(finish) == pytest.approx(ramp(LEVELS, 3), abs=1)
     assert nets.batches == [4, 4, 1]
@@ -478,16 +479,26 @@ def test_a_lane_is_entered_on_its_own_device_first(monkeypatch: pytest.MonkeyPat
         yield
         events.append(f"leave {what}")
 
-    monkeypatch.setattr(torch.cuda, "Stream", lambda place, priority: f"a stream of {place}, {priority}")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda place: f"a stream of {place}")
     monkeypatch.setattr(torch.cuda, "device", entered)
     monkeypatch.setattr(torch.cuda, "stream", entered)
-    monkeypatch.setattr("post.torch_kit._stream", _stream.__wrapped__)
+    monkeypatch.setattr("post.torch_kit.lasting_stream", lasting_stream.__wrapped__)
     lane = Lane(torch.device("cuda:1"))
     assert (lane.dtype, events) == (torch.float16, [])
     with lane.entered():
         assert torch.is_inference_mode_enabled()
-    device, stream = "cuda:1", "a stream of cuda:1, 0"
+    device, stream = "cuda:1", "a stream of cuda:1"
     assert events == [f"enter {device}", f"enter {stream}", f"leave {stream}", f"leave {device}"]
+
+
+def test_what_is_prepared_is_open_when_the_first_clip_comes(clip: Clip, nets: Nets):
+    rule = Interpolate(RIFE, 2)
+    with closing(Suite(Place("cpu"))) as suite:
+        suite.prepare(TWICE, rule, clip.size)
+        assert (nets.events, nets.batches) == (["enlarger", "rife"], [1])
+        made = shown(suite.frames(plain(clip, upscale=TWICE, interpolate=rule), lambda done: None))
+        assert nets.events == ["enlarger", "rife"]
+    assert made == finished(plain(clip, upscale=TWICE, interpolate=rule))
 
 
 def test_clips_finished_at_once_share_the_nets_and_take_them_in_turns_batch_by_batch(
@@ -580,7 +591,7 @@ def stack_of(thread: int) -> list[str]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -625,10 +636,12 @@ def test_a_turn_that_comes_late_is_left_at_once(clip: Clip, nets: Nets):
     turns.lock.acquire()
 
     def interrupt() -> None:
-        assert turns.asked.wait(10)
-        signal.pthread_kill(main, signal.SIGINT)
-        until(lambda: "join" in stack_of(main))  # it has left, and waits for its threads
-        turns.lock.release()
+        try:
+            assert turns.asked.wait(60)
+            signal.pthread_kill(main, signal.SIGINT)
+            until(lambda: "join" in stack_of(main))  # it has left, and waits for its threads
+        finally:
+            turns.lock.release()
 
     main = threading.main_thread().ident or 0
     interrupting = threading.Thread(target=interrupt)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from post.nets import Net, RRDBNet, SRVGGNetCompact
 from post.nets.dense import regroup
+from scenes.compiled import compiled
 
 Draw = Callable[[Tensor], Tensor]
 
@@ -24,7 +25,7 @@ def prepared(net: Net, place: torch.device, pictures: int, compile: bool) -> Dra
     if compile and isinstance(net, RRDBNet):
         regroup(net)
     half = cast(Draw, cast(Any, net.half()).to(memory_format=torch.channels_last))
-    return Filled(torch.compile(half, dynamic=False), pictures) if compile else half
+    return Filled(compiled(half, dynamic=False), pictures) if compile else half
 
 
 class Filled:

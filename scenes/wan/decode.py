@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scenes.shot import Tell
-from scenes.wan.streams import urgent_stream
+from scenes.streams import lasting_stream
 from scenes.wan.strips import Level, Strip, cut
 from scenes.wan.vae import longer_side, memory_of, reach, remembering, scale_of, unfolded
 
@@ -116,7 +116,7 @@ def _quantised(frames: Tensor) -> Tensor:
 
 def _on_host(frames: Iterator[Tensor], device: torch.device) -> Iterator[NDArray[np.uint8]]:
     """Each on the host; from a GPU one late, copied and used while the GPU is at the next."""
-    copier = urgent_stream(device, "landing")
+    copier = lasting_stream(device, "landing")
     if copier is None:
         yield from (chunk.numpy() for chunk in frames)
         return

@@ -15,11 +15,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from scenes.compiled import compiled
+from scenes.streams import lasting_stream
 from scenes.wan.anatomy import HEAD, stays_fp32
 from scenes.wan.arrive import Target
 from scenes.wan.fp8 import with_rowwise_linears
 from scenes.wan.recipes import Nag
-from scenes.wan.streams import urgent_stream, working_in
 
 ALIGNMENT = 256
 """Of each parameter within a slot: what compiled kernels and cuBLAS read widest."""
@@ -75,10 +76,10 @@ class Slots:
         self._device = device
         self._attention = attention
         self._nag: Nag | None = None
-        self._run: Run = cast(Run, torch.compile(_run, fullgraph=True)) if compile else _run
+        self._run: Run = compiled(_run, fullgraph=True) if compile else _run
         self._slots = [Slot(_block(dim, ffn, fp8), device, dtype) for _ in range(count)]
         self._next = 0
-        self._copying = urgent_stream(device, "filling")
+        self._copying = lasting_stream(device, "filling")
         if self._copying is not None:  # the slots' memory may have been someone's whose kernels still run
             self._copying.wait_stream(torch.cuda.current_stream(device))
         self._set_attention()
@@ -118,7 +119,10 @@ class Slots:
     @contextmanager
     def copying(self) -> Generator[None]:
         """Work in the stream that fills slots."""
-        with working_in(self._copying):
+        if self._copying is None:
+            yield
+            return
+        with torch.cuda.stream(self._copying):
             yield
 
     def set_nag(self, nag: Nag | None) -> None:

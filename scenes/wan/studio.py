@@ -12,7 +12,7 @@ from scenes.files import read_still
 from scenes.footage import Frame, Frames
 from scenes.shot import Machine, MachineLacks, Shot, Tell
 from scenes.wan.budget import GIB, leaner
-from scenes.wan.cast import Cast, device_of, load_cast, planned
+from scenes.wan.cast import Cast, load_cast, planned
 from scenes.wan.condition import condition, image_latent
 from scenes.wan.decode import decode
 from scenes.wan.denoise import denoise
@@ -20,7 +20,6 @@ from scenes.wan.models import MODELS
 from scenes.wan.needs import free_ram
 from scenes.wan.prompts import Prompts, encode_story
 from scenes.wan.renderer import wan_of
-from scenes.wan.streams import urgent_stream, working_in
 
 T = TypeVar("T")
 DENOISING = 0.85
@@ -38,14 +37,12 @@ class WanStudio:
         self._wan = wan_of(shots[0])
         self._plan, self._needs = planned(shots, machine)
         machine.say(f"memory: {self._plan.says()}")
-        self._stream = urgent_stream(device_of(machine), "drawing")
-        with working_in(self._stream):
-            self._cast: Cast = load_cast(self._wan, self._plan, machine)
-            try:
-                self._prompts: Prompts = encode_story(shots, self._wan, self._cast.device)
-            except BaseException:
-                self.close()
-                raise
+        self._cast: Cast = load_cast(self._wan, self._plan, machine)
+        try:
+            self._prompts: Prompts = encode_story(shots, self._wan, self._cast.device)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def made(self) -> dict[str, Any]:
@@ -53,15 +50,6 @@ class WanStudio:
 
     def render(self, shot: Shot, tell: Tell) -> Frames:
         """The shot's frames, as the decoder gives them; the last one is the frame handed on."""
-        frames = self._drawn(shot, tell)
-        while True:
-            with working_in(self._stream):  # not while the frame is with who asked for it
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
-
-    def _drawn(self, shot: Shot, tell: Tell) -> Frames:
         tell(0.0)  # who asked to stop meanwhile need not wait for a step
         latents = self._spared(lambda: self._denoised(shot, tell))
         yield from self._decoded(latents, tell)
