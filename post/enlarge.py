@@ -22,7 +22,8 @@ LAST = torch.channels_last
 
 
 class Enlarger:
-    """Takes uint8 frames (n, height, width, 3), gives (n, 3, height, width) of the finished size, 0 to 1.
+    """Takes levels of frames (n, height, width, 3), uint8 or not whole; gives (n, 3, height, width) of the finished
+    size, values 0 to 1.
 
     Channels last, fp16 on a CUDA device, fp32 elsewhere. n may be anything up to `frames_at_once`, and every clip may
     have its own size. Where a net is compiled, it is so for one number of frames: fewer are filled up.

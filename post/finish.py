@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from post.encode import FORMATS, Encode, SegmentFile
+from post.grade import Graded
 from post.interpolate import Interpolate, Rife
 from post.picture import Picture
 from post.transition import Dissolve, FadeIn, FadeOut, Shortened
@@ -27,7 +28,7 @@ Tell = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A span of a clip, finished: upscaled, interpolated, with its transitions, encoded, in that order.
+    """A span of a clip, finished: graded, upscaled, interpolated, with its transitions, encoded, in that order.
 
     lead: the still handed over by what is played just before, if it is chained. A still and not the clip it ends: a
         clip made again with the same last frame re-makes nothing after it.
@@ -42,6 +43,7 @@ class Finish:
     encode: Encode
     opens: Dissolve | FadeIn | None = None
     closes: FadeOut | Shortened | None = None
+    colour: Graded | None = None
 
     @property
     def frames(self) -> int:
@@ -62,6 +64,11 @@ class Finish:
     @property
     def enlarged_by_net(self) -> bool:
         return self.upscale is not None and not isinstance(self.upscale.by, Lanczos)
+
+    @property
+    def graded_on_device(self) -> bool:
+        """Whether source frames get onto a device as they are: a resample is made in the host's memory before."""
+        return self.takes_device and (self.upscale is None or self.enlarged_by_net)
 
     @property
     def size(self) -> Size:
@@ -93,7 +100,7 @@ def write_segment(finish: Finish, pictures: Iterator[Picture], into: Path, made:
             file.encoder.write(picture)
     if file.encoder.frames != finish.frames:
         raise ValueError(f"{finish.frames} frames were promised and {file.encoder.frames} made")
-    facts = {
+    facts: dict[str, Any] = {
         "frames": finish.frames,
         "fps": str(finish.fps),
         "size": list(finish.size),
@@ -103,6 +110,8 @@ def write_segment(finish: Finish, pictures: Iterator[Picture], into: Path, made:
         "bytes": path.stat().st_size,
         "made": made,
     }
+    if finish.colour is not None:
+        facts["follows"] = list(finish.colour.follows)
     write_facts(into / FACTS_FILE, facts)
 
 

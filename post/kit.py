@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from post.flow import FlowInterpolator
+from post.grade import Matrix
 from post.interpolate import Between
 from post.picture import Picture
 from post.upscale import Lanczos, Upscale, centred_box, resample
@@ -25,8 +26,8 @@ class Kit(Protocol[T]):
     @property
     def between(self) -> Between[T]: ...
 
-    def sized(self, frames: Iterator[Frame]) -> Iterator[T]:
-        """Frames of the finished size."""
+    def sized(self, frames: Iterator[Frame], grades: Iterator[Matrix | None]) -> Iterator[T]:
+        """Frames of the finished size, graded: where no device is used they are so when they are read."""
         ...
 
     def pictures(self, frames: Iterator[T], pixels: str) -> Iterator[Picture]:
@@ -37,19 +38,21 @@ class Kit(Protocol[T]):
 class NumpyKit:
     """uint8 RGB all the way, on the CPU; the encoder converts it.
 
-    enlarged: by what else than a resample frames get their size.
+    enlarged: by what else than a resample frames get their size, and are graded.
     """
 
     at_once = 1
 
     def __init__(
-        self, between: Between[Frame], enlarged: Callable[[Iterator[Frame]], Iterator[Frame]] | None = None
+        self,
+        between: Between[Frame],
+        enlarged: Callable[[Iterator[Frame], Iterator[Matrix | None]], Iterator[Frame]] | None = None,
     ) -> None:
         self.between = between
         self._enlarged = enlarged
 
-    def sized(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        return self._enlarged(frames) if self._enlarged is not None else frames
+    def sized(self, frames: Iterator[Frame], grades: Iterator[Matrix | None]) -> Iterator[Frame]:
+        return self._enlarged(frames, grades) if self._enlarged is not None else frames
 
     def pictures(self, frames: Iterator[Frame], pixels: str) -> Iterator[Picture]:
         return frames

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from post.budget import PICTURES_AT_ONCE
+from post.grade import IDENTITY, Matrix
 from post.picture import LAYOUTS, Picture, Plane, Planes
 from post.yuv import planes, rgb
 from scenes.footage import Frame
@@ -25,7 +26,7 @@ from scenes.streams import lasting_stream
 
 Item = TypeVar("Item")
 Enlarge = Callable[[Tensor], Tensor]
-"""uint8 (n, height, width, 3) becomes (n, 3, height, width) of the finished size, values 0 to 1."""
+"""Levels (n, height, width, 3), uint8 or graded ones, become (n, 3, height, width) of the finished size, 0 to 1."""
 Between = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Frames before, frames after, both (n, 3, height, width), and times (n,) from 0 to 1 become the frames between."""
 
@@ -127,16 +128,17 @@ class TorchKit:
         self._frames_at_once = frames_at_once
         self.at_once = pairs_at_once
 
-    def sized(self, frames: Iterator[Frame]) -> Iterator[Tensor]:
+    def sized(self, frames: Iterator[Frame], grades: Iterator[Matrix | None]) -> Iterator[Tensor]:
         for batch in batched(frames, self._frames_at_once):
             with self._lane.batch:
-                images = self._lane.up(batch)
+                images = self._graded(self._lane.up(batch), list(islice(grades, len(batch))))
                 made = self._enlarge(images) if self._enlarge is not None else self._values(images)
             yield from made
 
-    def enlarged(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def enlarged(self, frames: Iterator[Frame], grades: Iterator[Matrix | None]) -> Iterator[Frame]:
         """Frames of the finished size, back in the host's memory: for what works on them there."""
-        for (frame,) in self._landed(self.sized(frames), self._frames_at_once, lambda batch: (rgb(batch),)):
+        sized = self.sized(frames, grades)
+        for (frame,) in self._landed(sized, self._frames_at_once, lambda batch: (rgb(batch),)):
             yield frame
 
     def between(self, pairs: list[tuple[Tensor, Tensor, float]]) -> list[Tensor]:
@@ -167,6 +169,15 @@ class TorchKit:
                 yield made
 
         return self._lane.down(converted())
+
+    def _graded(self, images: Tensor, by: Sequence[Matrix | None]) -> Tensor:
+        """Levels transformed in fp32, in sums of products and no matrix product, which might take TF32."""
+        if all(matrix is None for matrix in by):
+            return images
+        matrices = np.stack([IDENTITY if matrix is None else matrix for matrix in by])
+        numbers = self._lane.numbers(matrices.ravel().tolist()).view(len(by), 1, 1, 3, 4)
+        levels = sum((numbers[..., at] * images[..., at : at + 1].float() for at in range(3)), numbers[..., 3])
+        return levels.clamp_(0, 255).to(self._lane.dtype)
 
     def _values(self, images: Tensor) -> Tensor:
         return images.permute(0, 3, 1, 2).to(self._lane.dtype).div_(255)

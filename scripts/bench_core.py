@@ -44,6 +44,7 @@ def main() -> int:
         figures.append(Figure("`storyboard --help`", cpu(["--help"]), 0.3, "CPU s"))
         figures.append(planned(Path(folder) / "plan"))
         figures.append(untouched(Path(folder) / "untouched"))
+        figures.append(held(Path(folder) / "held"))
         for size, limit in (((1920, 1080), 1.2), ((3840, 2160), 2.5)) if asked.finish_frames else ():
             figures.append(finished(Path(folder), size, asked.finish_frames, limit))
     for figure in figures:
@@ -108,6 +109,13 @@ def untouched(folder: Path) -> Figure:
     path = story(folder, 200, 10, 'size = "64x48"\nframes = 5')
     measured(lambda: command(["render", str(path), "--draft"]))
     return Figure("`render`, 200 scenes, untouched", cpu(["render", str(path), "--draft"]), 2, "CPU s")
+
+
+def held(folder: Path) -> Figure:
+    pictures(folder, 50, (64, 48))
+    path = story(folder, 1000, 20, 'size = "64x48"\nframes = 5\ncolour = { drift = 0.5 }')
+    measured(lambda: command(["render", str(path), "--draft"]))
+    return Figure("`plan`, 1,000 scenes kept, colour held", cpu(["plan", str(path), "--draft"]), 3, "CPU s")
 
 
 def finished(folder: Path, size: tuple[int, int], frames: int, limit: float) -> Figure:

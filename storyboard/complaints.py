@@ -41,7 +41,8 @@ def complaints(error: ValidationError, data: dict[str, Any]) -> list[tuple[Place
         if grouped.get((*place[:-1], meant or ""), [{"type": ""}])[0]["type"] == "missing":
             del grouped[(*place[:-1], meant or "")]
     inner = {place[:-1] for place in grouped if len(place) > 1}
-    wrong_kind = {place for place, details in grouped.items() if all(d["type"] in WANTED for d in details)}
+    kinds = {*WANTED, "literal_error"}
+    wrong_kind = {place for place, details in grouped.items() if all(d["type"] in kinds for d in details)}
     return [(place, _message(place, details)) for place, details in grouped.items() if place not in inner & wrong_kind]
 
 
@@ -112,7 +113,11 @@ def _message(place: Place, details: Sequence[ErrorDetails]) -> str:
         case "literal_error":
             known = re.findall(r"'([^']*)'", str(ctx["expected"]))
             hint = did_you_mean(given, known) if isinstance(given, str) else ""
-            return f"{key} = {written(given)} is none of {', '.join(map(written, known))}{hint}"
+            if len(known) == 1:
+                return f"{key} = {written(given)} must be {written(known[0])}"
+            either = not isinstance(given, str) and any(each["type"].startswith("model_") for each in details)
+            table = ", nor a table" if either else ""
+            return f"{key} = {written(given)} is none of {', '.join(map(written, known))}{table}{hint}"
         case "string_pattern_mismatch" if given:
             return f"{key} = {written(given)} may hold letters, digits, - and _ only"
         case "string_too_short" | "string_pattern_mismatch":

@@ -12,11 +12,13 @@ from typing import Protocol
 
 from post.finish import Finish, Segment
 from post.interpolate import Interpolate
+from post.match import Ends, Match
 from post.upscale import Upscale
 from scenes.files import load_clip, write_clip
 from scenes.footage import Clip, Size, Still
 from scenes.picture import fit_picture
 from scenes.shot import Machine, Shot, Studio
+from storyboard.colour import recalled_ends, recalled_match
 from storyboard.cutting_room import CuttingRoom
 from storyboard.events import Events
 from storyboard.identity import digest
@@ -40,6 +42,8 @@ class Crew(Protocol):
     def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
     def skip(self, scene: str) -> None: ...
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
+    def match(self, clip: Clip, shown: Still) -> Match: ...
+    def ends(self, clip: Clip) -> Ends: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
 
@@ -82,6 +86,14 @@ class LocalCrew:
 
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
         return fitted(self._store, picture, size, fit, background)
+
+    def match(self, clip: Clip, shown: Still) -> Match:
+        with self._store.damage_set_aside():
+            return recalled_match(self._store, clip, shown)
+
+    def ends(self, clip: Clip) -> Ends:
+        with self._store.damage_set_aside():
+            return recalled_ends(self._store, clip)
 
     def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
         key = digest(shot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,13 @@ def deliver(kept: Path, target: Path) -> None:
         os.utime(aside, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # by size and time it is known again
 
 
-def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
-    """What the film says of itself: the story, the seeds, and what stood in for what."""
+def about(story: Story, gear: Gear, lengths: Sequence[int], colours: Mapping[str, str]) -> About:
+    """What the film says of itself: the story, the seeds, how colour was corrected, and what stood in for what."""
     facts: dict[str, Any] = {
         "storyboard": version("storyboard"),
         "mode": mode_of(gear.draft),
         "model": story.model.name,
-        "scenes": [_said_of(scene) for scene in story.scenes],
+        "scenes": [_said_of(scene, colours.get(scene.name)) for scene in story.scenes],
     }
     if gear.stand_ins:
         facts["stand_ins"] = [str(stand_in) for stand_in in gear.stand_ins]
@@ -58,7 +58,8 @@ def about(story: Story, gear: Gear, lengths: Sequence[int]) -> About:
     return About(story.title, chapters, tags)
 
 
-def _said_of(scene: Scene) -> dict[str, Any]:
+def _said_of(scene: Scene, colour: str | None) -> dict[str, Any]:
+    graded = {} if colour is None else {"colour": colour}
     seam = {} if isinstance(scene.seam, Cut) else {"seam": str(scene.seam)}
     return {
         "name": scene.name,
@@ -67,6 +68,7 @@ def _said_of(scene: Scene) -> dict[str, Any]:
         "frames": scene.frames,
         "recipe": scene.recipe,
         **seam,
+        **graded,
     }
 
 
@@ -79,13 +81,14 @@ def join_film(
     story: Story,
     gear: Gear,
     segments: Sequence[Segment],
+    colours: Mapping[str, str],
     target: Path,
     store: Store,
     manifest: Manifest,
     events: Events,
 ) -> bool:
     """The film at its place; False where it lay there already."""
-    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments]), soundtrack_of(story, store))
+    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments], colours), soundtrack_of(story, store))
     key, mode = digest(join), mode_of(gear.draft)
     place = str(target.absolute())
     if manifest.film(mode, place) == [key, *(_stamp(target) or ())]:

@@ -17,6 +17,7 @@ from post.join import About, FilmFile
 from scenes.files import write_still
 from scenes.shot import MachineLacks, unheard
 from storyboard.conforming import conformed, drawn_by, draws, timecode_rate
+from storyboard.corrections import colours_said
 from storyboard.delivery import about, soundtrack_of
 from storyboard.film import SceneFailed
 from storyboard.finished import Finished, Tell, finishing
@@ -178,7 +179,9 @@ class _Making:
         return Encode(format, crf, self._wanted.preset)
 
     def _about(self) -> About:
-        said = about(self._rehearsed.story, self._rehearsed.gear, [finish.frames for finish in self._finishes])
+        story = self._rehearsed.story
+        colours = colours_said(story, self._rehearsed.reel.shades)
+        said = about(story, self._rehearsed.gear, [finish.frames for finish in self._finishes], colours)
         fps, before = self._finishes[0].fps, self._before
         if fps == before.fps:
             return said

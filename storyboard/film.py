@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from post.finish import Finish, Segment
-from scenes.footage import Clip, Span, Still
+from post.grade import Graded
+from scenes.footage import Clip, DamagedFile, Span, Still
 from scenes.picture import PictureError
 from scenes.shot import Shot
+from storyboard.colour import Colours, Shade
 from storyboard.crew import Crew
 from storyboard.gear import Gear
 from storyboard.order import closure, needs
@@ -41,7 +43,7 @@ class SceneFailed(Exception):  # noqa: N818 (an outcome)
 class Wanted:
     """What a run is to make. `scenes`: None for all. `anew`: made even where it is kept. `on_clip` and `on_segment`
     hear of each clip and segment in the main thread, kept or made. `beside`: kept clips of scenes that are not among
-    these, for those to dissolve from."""
+    these, for those to dissolve from, and `shades` how they are shown."""
 
     scenes: frozenset[str] | None = None
     anew: frozenset[str] = frozenset()
@@ -49,12 +51,13 @@ class Wanted:
     beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
     on_clip: Noted = lambda scene, shot, clip: None
     on_segment: Delivered = lambda scene, finish, segment: None
+    shades: Mapping[str, Shade] = field(default_factory=dict[str, Shade])
 
 
 @dataclass
 class Reel:
     """What the walk has so far, by scene. `unshot`: failed without a clip; `skipped`: waits for such a one;
-    `unfinished`: has a clip, and dissolves from a scene that has none: that one."""
+    `unfinished`: has a clip, and dissolves from a scene that has none: that one. `shades`: how clips are shown."""
 
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
     segments: dict[str, Segment] = field(default_factory=dict[str, Segment])
@@ -62,6 +65,7 @@ class Reel:
     unshot: set[str] = field(default_factory=set[str])
     skipped: set[str] = field(default_factory=set[str])
     unfinished: dict[str, str] = field(default_factory=dict[str, str])
+    shades: dict[str, Shade] = field(default_factory=dict[str, Shade])
 
     def complete(self, story: Story) -> tuple[Segment, ...] | None:
         """The segments in play order, once every scene has one."""
@@ -117,6 +121,8 @@ class Walk:
         self.shooting = 0
         self._shots: dict[str, Shot] = {}
         self._finishes: dict[str, Finish] = {}
+        self._colours = Colours(story, crew)
+        self.reel.shades = self._colours.shades
 
     def shoot(self, name: str) -> bool:
         """Whether it could be begun: its pictures may not decode."""
@@ -155,6 +161,11 @@ class Walk:
 
     def _keep(self, name: str, work: Clip | Segment) -> None:
         if isinstance(work, Clip):
+            try:
+                self._colours.hear(self.index[name], self._shots[name].opening[-1], work)
+            except DamagedFile as error:
+                self._failed(name, error)
+                return
             self.reel.clips[name] = work
             self._wanted.on_clip(name, self._shots[name], work)
             self._finish(name)
@@ -175,7 +186,8 @@ class Walk:
             return
         self.reel.unfinished.pop(name, None)
         lead = self._shots[name].opening[-1] if story.lead(self.index[name]) is not None else None
-        self._finishes[name] = finish_of(clips[name], lead, self._gear, story, self.index[name], tail)
+        colour = self._colours.graded(self.index[name], self._wanted.shades, before)
+        self._finishes[name] = finish_of(clips[name], lead, self._gear, story, self.index[name], tail, colour)
         self.under_way[self._crew.finish(name, self._finishes[name])] = name
 
 
@@ -215,7 +227,9 @@ def _still(crew: Crew, picture: Path, scene: Scene, story: Story) -> Still:
     raise SceneFailed(scene.name, told) from told
 
 
-def finish_of(clip: Clip, lead: Still | None, gear: Gear, story: Story, index: int, before: Clip | None) -> Finish:
+def finish_of(
+    clip: Clip, lead: Still | None, gear: Gear, story: Story, index: int, before: Clip | None, colour: Graded | None
+) -> Finish:
     """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in.
 
     before: the clip played before scene `index`, where that one dissolves from it.
@@ -225,4 +239,4 @@ def finish_of(clip: Clip, lead: Still | None, gear: Gear, story: Story, index: i
     fps = film_rate(story.fps, rule)
     opens = opening(story.scenes, index, fps, rule, before)
     closes = closing(story.scenes, index, fps)
-    return Finish(span, lead, gear.upscale, rule, gear.encode, opens, closes)
+    return Finish(span, lead, gear.upscale, rule, gear.encode, opens, closes, colour)

@@ -10,6 +10,7 @@ from scenes.animatic import Animatic
 from scenes.files import read_facts
 from scenes.footage import DamagedFile
 from scenes.wan.renderer import Wan
+from storyboard.corrections import colours_said, why_graded_anew
 from storyboard.delivery import film_path
 from storyboard.footprint import footprint
 from storyboard.identity import UNMADE, Json, digest, recipe
@@ -21,7 +22,7 @@ from storyboard.reasons import reasons
 from storyboard.rehearsal import Rehearsed
 from storyboard.room import free_bytes, gigabytes
 from storyboard.serving import serving, steps_said
-from storyboard.store import CLIPS, Store
+from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import After, Opening, Scene
 from storyboard.transitions import film_rate
 
@@ -31,7 +32,8 @@ KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
 @dataclass(frozen=True, slots=True)
 class PlannedScene:
     """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is).
-    `segment`: kept, make, or waits (for the clip that it dissolves from)."""
+    `segment`: kept, make, or waits (for the clip that it dissolves from). `colour`: how it is corrected;
+    `colour_why`: why a kept clip's segment is made anew for it."""
 
     name: str
     state: str
@@ -45,6 +47,8 @@ class PlannedScene:
     notes: tuple[str, ...]
     loras: tuple[str, ...] = ()
     seam: PlannedSeam | None = None
+    colour: str | None = None
+    colour_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,9 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     story, gear = rehearsed.story, rehearsed.gear
     manifest = Manifest(store, story.path)
     long = long_prompts(rehearsed.crew.shots, gear.drawings.located) if gear.drawings is not None else {}
+    colours = colours_said(story, rehearsed.reel.shades)
     planned = tuple(
-        _scene(index, rehearsed, store, manifest, long.get(scene.name))
+        _scene(index, rehearsed, store, manifest, long.get(scene.name), colours.get(scene.name))
         for index, scene in enumerate(story.scenes)
         if scene.name in _walked(rehearsed)
     )
@@ -114,7 +119,9 @@ def _walked(rehearsed: Rehearsed) -> set[str]:
     return {*rehearsed.crew.shots, *rehearsed.reel.failed, *rehearsed.reel.skipped}
 
 
-def _scene(index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None = None) -> PlannedScene:
+def _scene(
+    index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None, colour: str | None
+) -> PlannedScene:
     crew, story = rehearsed.crew, rehearsed.story
     scene = story.scenes[index]
     state, why = _state(scene, rehearsed, store, manifest)
@@ -141,7 +148,23 @@ def _scene(index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest, m
         notes,
         loras,
         planned_seam(story.scenes, index, film_rate(story.fps, rehearsed.gear.interpolate)),
+        colour,
+        _colour_why(index, rehearsed, store, manifest) if state == KEPT and segment == "make" else None,
     )
+
+
+def _colour_why(index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> str | None:
+    """Against the segment that was made last, if it is there."""
+    story, name = rehearsed.story, rehearsed.story.scenes[index].name
+    key, shade = manifest.scene(mode_of(rehearsed.gear.draft), name).get("segment"), rehearsed.reel.shades.get(name)
+    if key is None or shade is None:
+        return None
+    home = store.home(SEGMENTS, key)
+    try:
+        old, follows = read_facts(home / "recipe.json").get("recipe"), read_facts(home / "segment.json").get("follows")
+    except DamagedFile:
+        return None
+    return why_graded_anew(old, follows or (), shade, story, index)
 
 
 def _state(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> tuple[str, str]:
@@ -196,12 +219,14 @@ def plan_lines(plan: Plan) -> list[str]:
         facts = (
             f"{scene.frames:>4} frames {scene.seconds:>6.2f} s  {scene.size}  seed {scene.seed:<10}  {scene.drawn_by}"
         )
-        segment = "" if scene.segment == KEPT or scene.state != KEPT else "  (finished anew)"
+        anew = f"  (finished anew: {scene.colour_why})" if scene.colour_why else "  (finished anew)"
+        segment = "" if scene.segment == KEPT or scene.state != KEPT else anew
         if scene.segment == WAITS:
             segment = "  (finished once the scene before it is there)"
         why = f": {scene.why}" if scene.why and scene.state != WAITS else f" for {scene.why[10:]}" if scene.why else ""
         lines.append(f"  {scene.name:<{width}}  {facts}  {scene.state}{why}{segment}")
         lines += [f"  {'':<{width}}  - {scene.seam.says}"] if scene.seam else []
+        lines += [f"  {'':<{width}}  - colour {scene.colour}"] if scene.colour else []
         lines += [f"  {'':<{width}}  - LoRA {lora}" for lora in scene.loras]
         lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
     lines.append("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,8 @@ from post.encode import fingerprint
 from post.finish import Finish, Segment
 from scenes.footage import Clip
 from scenes.shot import Shot
+from storyboard.colour import Shade, followers_of
+from storyboard.corrections import colours_said
 from storyboard.crew import LocalCrew
 from storyboard.delivery import deliver, film_path, join_film, out_path
 from storyboard.events import Events
@@ -57,11 +59,12 @@ def produce(
     run.tell_start()
     reel = run.walk_alike()
     outcome = Outcome(made=run.made, there=len(reel.clips), skipped=reel.skipped)
-    segments, outcome.missing = _whole(rehearsed, store, reel, events)
+    whole, outcome.missing = _whole(rehearsed, store, reel, events)
     outcome.failed = {name: str(error) for name, error in reel.failed.items()}
+    segments = whole.complete(story)
     if segments is not None:
         outcome.film = options.film or film_path(story, options.draft)
-        outcome.joined = run.join(segments, outcome.film)
+        outcome.joined = run.join(segments, outcome.film, whole.shades)
     failed, made = outcome.failed or None, sorted(outcome.made)
     events.tell("run.done", made=made, failed=failed, film=str(outcome.film) if outcome.film else None)
     return outcome
@@ -112,8 +115,8 @@ class Run:
                 self._on_kept(scene)
 
         anew = options.anew - self.made
-        beside = self._rehearsed.beside
-        wanted = Wanted(options.scenes, anew, options.keep_going, beside, on_clip, self._on_segment)
+        beside, shades = self._rehearsed.beside, self._rehearsed.shades
+        wanted = Wanted(options.scenes, anew, options.keep_going, beside, on_clip, self._on_segment, shades)
         try:
             reel = film(self._story, self._rehearsed.gear, crew, wanted)
         finally:
@@ -121,6 +124,9 @@ class Run:
         for scene, before in reel.unfinished.items():
             text = f"{scene}: its clip is kept; it is finished once {before} is there, which it dissolves from"
             self._events.tell("note", text=text)
+        for scene, text in colours_said(self._story, reel.shades).items():
+            if scene in rehearsal.missing_segments:
+                self._events.tell("note", text=f"colour of {scene}: {text}")
         return reel
 
     def walk_alike(self) -> Reel:
@@ -146,33 +152,32 @@ class Run:
                 self._events.tell("damaged", scene=name, path=str(segment.path), what=what)
         return True
 
-    def join(self, segments: tuple[Segment, ...], target: Path) -> bool:
-        gear = self._rehearsed.gear
+    def join(self, segments: tuple[Segment, ...], target: Path, shades: Mapping[str, Shade]) -> bool:
+        gear, colours = self._rehearsed.gear, colours_said(self._story, shades)
         return explained(
-            lambda: join_film(self._story, gear, segments, target, self._store, self._manifest, self._events)
+            lambda: join_film(self._story, gear, segments, colours, target, self._store, self._manifest, self._events)
         )
 
 
-def _whole(
-    rehearsed: Rehearsed, store: Store, reel: Reel, events: Events
-) -> tuple[tuple[Segment, ...] | None, tuple[str, ...]]:
-    """All segments in play order, or None and the scenes still missing; a run of some may find the others kept.
+def _whole(rehearsed: Rehearsed, store: Store, reel: Reel, events: Events) -> tuple[Reel, tuple[str, ...]]:
+    """The whole film's reel, and the scenes that it lacks still; a run of some may find the others kept.
 
-    Of these it finishes anew those that are drawn over a cut with one of the run. What fails is added to `reel`.
+    Of these it finishes anew those that are drawn over a cut with one of the run, or follow its colour. What fails is
+    added to `reel`.
     """
     story, options = rehearsed.story, rehearsed.options
-    segments = reel.complete(story)
-    if segments is not None:
-        return segments, ()
+    if reel.complete(story) is not None:
+        return reel, ()
     rest = rehearse(story, store, replace(options, scenes=None, anew=frozenset()))
     names = [scene.name for scene in story.scenes]
-    near = {name for pair in pairwise(names) if reel.clips.keys() & pair for name in pair}
+    follow = followers_of(story, reel.clips)
+    near = {name for pair in pairwise(names) if follow & {*pair} for name in pair}
     failed = reel.failed or rest.reel.failed
     if not failed and not rest.crew.missing_clips and set() < rest.crew.missing_segments <= near:
-        # Only a seam with what was made now has changed, and that needs no drawing.
+        # Only a seam with what was made now has changed, or the colour after it, and that needs no drawing.
         left = Run(rest, store, events, None).walk_alike()
         reel.failed.update(left.failed)
-        return left.complete(story), tuple(left.failed)
+        return left, tuple(left.failed)
     kept = rest.reel.segments.keys() - rest.crew.missing_clips - rest.crew.missing_segments
     missing = tuple(name for name in names if name not in kept)
-    return (None, missing) if missing else (rest.reel.complete(story), ())
+    return (reel, missing) if missing else (rest.reel, ())

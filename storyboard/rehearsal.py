@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from post.finish import Finish, Segment, load_segment
+from post.match import Ends, Match
 from post.transition import Dissolve
 from scenes.files import load_clip
 from scenes.footage import Clip, DamagedFile, Still, frame_digest
 from scenes.picture import fit_picture
 from scenes.shot import MachineLacks, Shot, unheard
+from storyboard.colour import Shade, recalled_ends, recalled_match
 from storyboard.crew import fitting
 from storyboard.film import Reel, Wanted, film
 from storyboard.gear import Gear, gear_for
@@ -69,6 +71,12 @@ class Rehearsal:
         folder = self.store.home(SEGMENTS, key)
         return settled(Segment(UNMADE + key, finish.frames, finish.fps, finish.size, "", folder))
 
+    def match(self, clip: Clip, shown: Still) -> Match:
+        return recalled_match(self.store, clip, shown)
+
+    def ends(self, clip: Clip) -> Ends:
+        return recalled_ends(self.store, clip)
+
     def _found(self, shelf: str, key: str) -> Path | None:
         """As the store finds it, but moving nothing: what is damaged counts as missing."""
         home = self.store.home(shelf, key)
@@ -111,6 +119,7 @@ class Rehearsed:
     reel: Reel
     options: Options
     beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
+    shades: Mapping[str, Shade] = field(default_factory=dict[str, Shade])
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -135,18 +144,19 @@ def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], 
     device, finish_on = options.device, options.finish_on
     gear = gear_for(story, options.draft, options.weights, device, store.memory, scenes, say, finish_on)
     crew = Rehearsal(store)
-    beside = _beside(story, store, options, scenes, say) if scenes is not None else {}
-    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True, beside=beside))
-    return Rehearsed(story, gear, crew, reel, options, beside)
+    beside, shades = _beside(story, store, options, scenes, say) if scenes is not None else ({}, {})
+    reel = film(story, gear, crew, Wanted(options.scenes, options.anew, keep_going=True, beside=beside, shades=shades))
+    return Rehearsed(story, gear, crew, reel, options, beside, shades)
 
 
 def _beside(
     story: Story, store: Store, options: Options, scenes: frozenset[str], say: Callable[[str], None]
-) -> dict[str, Clip]:
-    """The kept clips that scenes of a run dissolve from, of scenes that are not in it."""
+) -> tuple[dict[str, Clip], dict[str, Shade]]:
+    """The kept clips that scenes of a run dissolve from, of scenes that are not in it, and how they are shown."""
     before = {dissolves_from(story.scenes, index) for index, scene in enumerate(story.scenes) if scene.name in scenes}
     wanted = {name for name in before if name is not None and name not in scenes}
     if not wanted:
-        return {}
+        return {}, {}
     whole = rehearse(story, store, replace(options, scenes=None), say)
-    return {name: clip for name, clip in whole.reel.clips.items() if name in wanted - whole.crew.missing_clips}
+    kept = (wanted - whole.crew.missing_clips) & whole.reel.shades.keys()
+    return {name: whole.reel.clips[name] for name in kept}, {name: whole.reel.shades[name] for name in kept}

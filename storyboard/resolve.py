@@ -21,9 +21,9 @@ from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.presets import NEGATIVES, POSITIVES
 from storyboard.reading import Reading, why
 from storyboard.sampling import check_lora_files, check_recipes, loras_used, recipes_of, usual_recipe
-from storyboard.schema import Look, LoraTable, SceneTable, StoryTable
+from storyboard.schema import ColourTable, Look, LoraTable, SceneTable, StoryTable
 from storyboard.seams import CUT, Seam, SeamError, parse_seam
-from storyboard.story import After, Opening, Scene, Story
+from storyboard.story import After, Anchored, Opening, Scene, Story
 from storyboard.transitions import check_lengths, check_places
 from storyboard.wording import joined
 
@@ -150,7 +150,14 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
         loras=loras_used(loras, whose("loras"), model, reading),
         positives=tuple(_preset(own("presets", []), whose("presets"), POSITIVES, reading)),
         seam=_seam(table.seam, place, reading),
+        colour=_anchored(own("colour")),
     )
+
+
+def _anchored(said: str | ColourTable | None) -> Anchored | None:
+    if isinstance(said, ColourTable):
+        return Anchored(float(said.strength), float(said.drift))
+    return Anchored() if said == "anchor" else None
 
 
 def derived_seed(story_seed: int, name: str) -> int:

@@ -95,6 +95,18 @@ class RecipeTable(Table):
     )
 
 
+class ColourTable(Table):
+    """Colour held along a run of chained scenes."""
+
+    match: Literal["anchor"] = Field(default="anchor", description="what a clip is matched to: its run's first clip")
+    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        default=1.0, description="how much of what drifted from clip to clip is taken back"
+    )
+    drift: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.0, description="how much of what drifts within a clip is eased out towards its end"
+    )
+
+
 class SceneLook(Table):
     """What a scene takes from [look] and may have otherwise."""
 
@@ -123,6 +135,11 @@ class SceneLook(Table):
     negative_prompt: str | None = Field(default=None, description="what to keep out")
     avoid: list[str] | None = Field(default=None, description="named negative presets, joined to the negative prompt")
     loras: list[LoraTable] | None = Field(default=None, description="LoRAs of every scene")
+    colour: Literal["none", "anchor"] | ColourTable | None = Field(
+        default=None,
+        description="anchor: the film's clips are graded to look like the first of their run, scene after scene that "
+        "goes on from the one before; none (default) leaves them as drawn",
+    )
 
 
 class Look(SceneLook):

@@ -1,4 +1,4 @@
-"""A still of each scene: the middle frame of its kept clip, as it was drawn, before it is enlarged or encoded."""
+"""A still of each scene: the middle frame of its kept clip, graded as the film is, before it is enlarged or encoded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from post.finish import Finish
+from post.grade import graded
 from scenes.files import read_span
 from scenes.footage import Frame
 from storyboard.finished import Tell
@@ -34,7 +35,8 @@ def _frame(finish: Finish, number: int) -> Frame:
     """Frame `number` of the clip, which is read to its end: only there it is known to be whole."""
     frames = enumerate(read_span(finish.span), start=finish.span.start)
     (frame,) = [frame for at, frame in frames if at == number]
-    return frame
+    grade = finish.colour.clip if finish.colour is not None else None
+    return graded(frame, grade.at(number) if grade is not None else None)
 
 
 def _facts(scene: Scene, number: int) -> PngInfo:

@@ -70,9 +70,19 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchored:
+    """A scene's colour is matched to the first of its run. `strength`: how much of what drifted from clip to clip is
+    taken back; `drift`: how much of what drifts within the clip. Both 0 to 1."""
+
+    strength: float = 1.0
+    drift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that.
-    `positives`: texts that join the prompt where a model reads it. `seam`: what is drawn over the cut before it."""
+    `positives`: texts that join the prompt where a model reads it. `seam`: what is drawn over the cut before it.
+    `colour`: None where it stays as drawn."""
 
     name: str
     prompt: str
@@ -90,6 +100,7 @@ class Scene:
     loras: tuple[LoraUse, ...]
     positives: tuple[str, ...] = ()
     seam: Seam = CUT
+    colour: Anchored | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
