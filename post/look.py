@@ -81,12 +81,19 @@ class Step:
     mismatch: float
 
 
+def sharpness(frame: Frame) -> float:
+    """As in a look."""
+    import cv2
+
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).std() / max(float(grey.std()), 1.0))
+
+
 def look_at(frame: Frame) -> Look:
     import cv2
 
     height, width = frame.shape[:2]
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    sharpness = cv2.Laplacian(grey, cv2.CV_32F).std() / max(float(grey.std()), 1.0)
     small = frame
     if width > WIDTH:
         size = (WIDTH, max(16, round(height * WIDTH / width)))  # the search for flow needs 12 pixels
@@ -98,7 +105,7 @@ def look_at(frame: Frame) -> Look:
         cells=np.asarray(cells, dtype=np.float64),
         contrast=float(lab[..., 0].std()),
         saturation=float(cv2.magnitude(lab[..., 1], lab[..., 2]).mean()),
-        sharpness=float(sharpness),
+        sharpness=sharpness(frame),
         grey=np.asarray(grey, dtype=np.uint8),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from post.ahead import Heed, ahead
@@ -102,7 +103,7 @@ class Suite:
         with lane.entered():
             kit = self._torch_kit(upscale, rule, size, lane, lambda: None)
             width, height = size
-            for _ in kit.sized(iter([np.zeros((height, width, 3), np.uint8)])):
+            for _ in kit.sized(iter([np.zeros((height, width, 3), np.uint8)]), repeat(None)):
                 pass
 
     def made(self, finish: Finish) -> dict[str, Any]:

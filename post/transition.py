@@ -66,19 +66,21 @@ Opens = Dissolve | FadeIn
 Closes = FadeOut | Shortened
 
 
-def tail_of(clip: Clip, frames: int, rule: Rule | None) -> Span:
+def tail_of(clip: Clip, frames: int, rule: Rule | None, stop: int | None = None) -> Span:
     """The end of a clip from which the last `frames` that a rule shows of it are drawn.
 
-    One frame more than they belong to where the first of them lies between two.
+    One frame more than they belong to where the first of them lies between two. stop: where it is no more shown, None
+    for its own end.
     """
-    start, shown = clip.frames, 0
+    end = clip.frames if stop is None else stop
+    start, shown = end, 0
     while shown < frames and start > 0:
         start -= 1
-        times = rule.times(start - clip.frames) if rule else _ITSELF
+        times = rule.times(start - end) if rule else _ITSELF
         shown += len(times)
         if shown >= frames and times[shown - frames] != 1:
             start -= 1
-    return Span(clip, max(0, start), clip.frames)
+    return Span(clip, max(0, start), end)
 
 
 def applied(

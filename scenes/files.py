@@ -111,16 +111,16 @@ def read_span(span: Span) -> Frames:
     """The frames of part of a clip, as they were written.
 
     Raises:
-        DamagedFile: they cannot all be had; or, at the end of a span that ends its clip, the clip's are not those that
-            were drawn (a decoder conceals a flipped byte).
+        DamagedFile: they cannot all be had; or, after the last of them, the clip's are not those that were drawn (a
+            decoder conceals a flipped byte).
     """
     path = span.clip.path / CLIP_FILE
     pixels = PixelDigest()
-    for index, frame in enumerate(read_video(path, 0, span.stop)):
+    for index, frame in enumerate(read_video(path, 0, span.clip.frames)):
         pixels.add(frame)
-        if index >= span.start:
+        if span.start <= index < span.stop:
             yield frame
-    if span.stop == span.clip.frames and pixels.hex() != span.clip.digest:
+    if pixels.hex() != span.clip.digest:
         raise DamagedFile(path, "its frames are not those that were drawn")
 
 

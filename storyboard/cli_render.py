@@ -68,6 +68,13 @@ def render(
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="a new seed for one --scene")] = None,
     reroll: Annotated[bool, typer.Option("--reroll", help="a new random seed for one --scene")] = False,
+    hold: Annotated[
+        bool,
+        typer.Option(
+            "--hold",
+            help="with a new seed for one --scene: draw it up to the frame it ends on now, so that what follows stays",
+        ),
+    ] = False,
     film: FilmFile = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other scenes when one fails")] = False,
     device: Device = None,
@@ -82,6 +89,7 @@ def render(
     """Make what is missing, then the film."""
     from dataclasses import replace
 
+    from storyboard.hold import produce_held
     from storyboard.production import produce
     from storyboard.reroll import with_new_seed
     from storyboard.session import open_session
@@ -93,21 +101,27 @@ def render(
     options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
     if force:
         options = replace(options, anew=names or frozenset(s.name for s in session.story.scenes))
-    if seed is not None or reroll:
-        new = with_new_seed(session.story, _one_scene(names, seed, reroll), seed)
+    one = _one_scene(names, seed, reroll, hold, force) if seed is not None or reroll or hold else ""
+    if one and not hold:
+        new = with_new_seed(session.story, one, seed)
         options = replace(options, scenes=new.scenes)
     with session.run(as_json) as events:
-        on_kept = new.writer(events) if new is not None else None
-        outcome = produce(new.story if new else session.story, session.store, options, events, on_kept)
+        if hold:
+            outcome = produce_held(session.story, session.store, options, one, seed, events)
+        else:
+            on_kept = new.writer(events) if new is not None else None
+            outcome = produce(new.story if new else session.story, session.store, options, events, on_kept)
     _report(outcome, as_json)
 
 
-def _one_scene(names: frozenset[str] | None, seed: int | None, reroll: bool) -> str:
+def _one_scene(names: frozenset[str] | None, seed: int | None, reroll: bool, hold: bool, force: bool) -> str:
     """The scene that gets a new seed."""
+    if hold and force:
+        raise typer.BadParameter("one of --hold and --force: --hold draws with a new seed")
     if seed is not None and reroll:
         raise typer.BadParameter("one of --seed and --reroll")
     if names is None or len(names) != 1:
-        raise typer.BadParameter("--seed and --reroll need exactly one --scene NAME")
+        raise typer.BadParameter("--seed, --reroll and --hold need exactly one --scene NAME")
     return next(iter(names))
 
 

@@ -11,6 +11,7 @@ from post.grade import AS_DRAWN, Grade, Graded, Matrix, Numbers, matrix_of, numb
 from post.match import RUN, Ends, Match, after, bounded, easing, ends, match, next_in_run, same, within
 from scenes.files import CLIP_FILE, read_still, read_video
 from scenes.footage import Clip, DamagedFile, Frame, Still
+from storyboard.handed import Handed
 from storyboard.identity import UNMADE
 from storyboard.store import Store
 from storyboard.story import After, Anchored, Opening, Scene, Story
@@ -22,7 +23,7 @@ class Measuring(Protocol):
     """Who reads frames for it: a crew."""
 
     def match(self, clip: Clip, shown: Still) -> Match: ...
-    def ends(self, clip: Clip) -> Ends: ...
+    def ends(self, handed: Handed) -> Ends: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ class Colours:
         self._story, self._crew = story, crew
         self.shades: dict[str, Shade] = {}
 
-    def hear(self, index: int, opened_on: Still, clip: Clip) -> None:
+    def hear(self, index: int, opened_on: Still, handed: Handed) -> None:
         """Of a clip, after those before it in its run. Raises DamagedFile."""
         scene, before = self._story.scenes[index], self._story.lead(index)
-        asked = scene.colour
+        asked, clip = scene.colour, handed.clip
         if asked is None or before is None:
             self.shades[scene.name] = Shade(None, (clip.digest,))
             return
@@ -66,21 +67,22 @@ class Colours:
         found = self._crew.match(clip, opened_on)
         before = matrix_of(_end(earlier))
         first = next_in_run(before, found, asked.strength)
-        last = self._last(scene, asked, first, clip)
-        grade = _grade(numbers_of(first), last, clip.frames - 1)
+        last = self._last(scene, asked, first, handed)
+        grade = _grade(numbers_of(first), last, handed.stop - 1)
         self.shades[scene.name] = Shade(grade, run, alike=same(found), whole=not bounded(before, found, asked.strength))
 
-    def _last(self, scene: Scene, asked: Anchored, first: Matrix, clip: Clip) -> Numbers:
-        """At a clip's end. One that is drawn towards a picture comes to look as that one is shown, not past it."""
+    def _last(self, scene: Scene, asked: Anchored, first: Matrix, handed: Handed) -> Numbers:
+        """At a clip's end. One that is drawn towards a picture comes to look as that one is shown, not past it; what a
+        scene holds is a frame of its own run."""
         match scene.ends_on:
-            case Path():
+            case Path() if not scene.held:
                 return AS_DRAWN
             case Opening(other):
                 source = self._story.scene(other).opens_on
                 return _end(self.shades[source.scene]) if isinstance(source, After) else AS_DRAWN
-            case None if asked.drift:
-                return numbers_of(within(after(easing(self._crew.ends(clip), asked.drift), first), RUN))
-            case None:
+            case _ if asked.drift:
+                return numbers_of(within(after(easing(self._crew.ends(handed), asked.drift), first), RUN))
+            case _:
                 return numbers_of(first)
 
     def graded(self, index: int, beside: Mapping[str, Shade], tail: str | None) -> Graded | None:
@@ -130,10 +132,10 @@ def recalled_match(store: Store, clip: Clip, shown: Still) -> Match:
     return _recalled(store, clip, how, Match.read, lambda: match(_first(clip), read_still(shown)))
 
 
-def recalled_ends(store: Store, clip: Clip) -> Ends:
+def recalled_ends(store: Store, handed: Handed) -> Ends:
     """A clip's first frame and the one it hands on, read once. Raises DamagedFile."""
-    how = f"ends/1 {clip.last.digest}"
-    return _recalled(store, clip, how, Ends.read, lambda: ends(_first(clip), read_still(clip.last)))
+    clip, how = handed.clip, f"ends/1 {handed.still.digest}"
+    return _recalled(store, clip, how, Ends.read, lambda: ends(_first(clip), _frame(clip, handed.stop - 1)))
 
 
 def _recalled(store: Store, clip: Clip, how: str, read: Callable[[str], T], find: Callable[[], T]) -> T:
@@ -152,5 +154,9 @@ def _recalled(store: Store, clip: Clip, how: str, read: Callable[[str], T], find
 
 
 def _first(clip: Clip) -> Frame:
-    (frame,) = read_video(clip.path / CLIP_FILE, 0, 1)
+    return _frame(clip, 0)
+
+
+def _frame(clip: Clip, index: int) -> Frame:
+    (frame,) = read_video(clip.path / CLIP_FILE, index, index + 1)
     return frame

@@ -100,7 +100,7 @@ def _given_up(finishes: Sequence[Finish], rules: Sequence[Conformed], scale: Fra
 def _opens(opens: Opens | None, given_up: int, scale: Fraction, rule: Conformed) -> Opens | None:
     match opens:
         case Dissolve(tail=tail):
-            return Dissolve(given_up, tail_of(tail.clip, given_up, rule)) if given_up else None
+            return Dissolve(given_up, tail_of(tail.clip, given_up, rule, tail.stop)) if given_up else None
         case FadeIn(frames, colour):
             return FadeIn(max(1, round(frames * scale)), colour)
         case None:

@@ -21,7 +21,10 @@ from scenes.shot import Machine, Shot, Studio
 from storyboard.colour import recalled_ends, recalled_match
 from storyboard.cutting_room import CuttingRoom
 from storyboard.events import Events
+from storyboard.hand_on import HandOn
+from storyboard.handed import Handed, handed
 from storyboard.identity import digest
+from storyboard.mending import Mending
 from storyboard.placing import Workplace
 from storyboard.shortage import SHOOTING
 from storyboard.store import CLIPS, Store
@@ -38,12 +41,16 @@ class Crew(Protocol):
         """How many scenes it can shoot at the same time."""
         ...
 
-    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]: ...
+    def shoot(self, scene: str, shot: Shot, *, anew: bool, held: bool) -> Future[Clip]:
+        """held: the clip ends on the shot's last still, pixel for pixel, whatever was drawn."""
+        ...
+
+    def hand_on(self, clip: Clip, how: HandOn) -> Handed: ...
     def finish(self, scene: str, finish: Finish) -> Future[Segment]: ...
     def skip(self, scene: str) -> None: ...
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still: ...
     def match(self, clip: Clip, shown: Still) -> Match: ...
-    def ends(self, clip: Clip) -> Ends: ...
+    def ends(self, handed: Handed) -> Ends: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
 
@@ -70,14 +77,21 @@ class LocalCrew:
     at_once = 1
 
     def __init__(
-        self, store: Store, events: Events, machine: Machine, expected: Mapping[str, Shot], place: Workplace
+        self,
+        store: Store,
+        events: Events,
+        machine: Machine,
+        expected: Mapping[str, Shot],
+        place: Workplace,
+        judged: frozenset[str] = frozenset(),
     ) -> None:
         """expected: what is to be shot, by scene: the studio loads for all of it at once, and is freed after it.
-        place: where clips are finished."""
+        place: where clips are finished. judged: scenes that fail where they end too far from the frame they hold."""
         self._store, self._events, self._machine = store, events, machine
         self._shift = Shift(store, events, Turns() if place.turns else None)
         self._expected = tuple(expected.values())
         self._ahead = set(expected)
+        self._mending = Mending(store, events, judged)
         self._studio: Studio | None = None
         self._camera = Worker("camera", self._shift, "scene.failed", SHOOTING)
         self._cutting_room = CuttingRoom(self._shift, machine, place)
@@ -91,13 +105,15 @@ class LocalCrew:
         with self._store.damage_set_aside():
             return recalled_match(self._store, clip, shown)
 
-    def ends(self, clip: Clip) -> Ends:
+    def ends(self, handed: Handed) -> Ends:
         with self._store.damage_set_aside():
-            return recalled_ends(self._store, clip)
+            return recalled_ends(self._store, handed)
 
-    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
+    def shoot(self, scene: str, shot: Shot, *, anew: bool, held: bool) -> Future[Clip]:
         key = digest(shot)
         home = None if anew else self._shift.found(CLIPS, key, scene)
+        if home is not None and held:
+            home = self._mending.found(load_clip(home), shot)
         if home is not None:
             self._events.tell("scene.kept", scene=scene, key=key)
             self.skip(scene)
@@ -108,7 +124,8 @@ class LocalCrew:
         def work() -> Clip:
             try:
                 with self._shift.turn(ticket):
-                    return self._shoot(scene, shot, key, anew)
+                    clip = self._shoot(scene, shot, key, anew)
+                return self._mending.mended(scene, clip, shot) if held else clip
             finally:
                 self._was_shot(scene)
 
@@ -121,6 +138,10 @@ class LocalCrew:
     def prepare(self, upscale: Upscale | None, rule: Interpolate | None, size: Size) -> None:
         """For clips of a size, finished like this."""
         self._cutting_room.prepare(upscale, rule, size)
+
+    def hand_on(self, clip: Clip, how: HandOn) -> Handed:
+        with self._store.damage_set_aside():
+            return handed(self._store, clip, how, keep=True)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         return self._cutting_room.finish(scene, finish)

@@ -21,6 +21,7 @@ from scenes.shot import Shot
 from storyboard.colour import Colours, Shade
 from storyboard.crew import Crew
 from storyboard.gear import Gear
+from storyboard.handed import Handed
 from storyboard.order import closure, needs
 from storyboard.story import After, Opening, Scene, Story
 from storyboard.transitions import closing, dissolves_from, film_rate, opening
@@ -42,13 +43,13 @@ class SceneFailed(Exception):  # noqa: N818 (an outcome)
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a run is to make. `scenes`: None for all. `anew`: made even where it is kept. `on_clip` and `on_segment`
-    hear of each clip and segment in the main thread, kept or made. `beside`: kept clips of scenes that are not among
-    these, for those to dissolve from, and `shades` how they are shown."""
+    hear of each clip and segment in the main thread, kept or made. `beside`: what kept clips hand on of scenes
+    that are not among these, for those to dissolve from, and `shades` how they are shown."""
 
     scenes: frozenset[str] | None = None
     anew: frozenset[str] = frozenset()
     keep_going: bool = False
-    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
+    beside: Mapping[str, Handed] = field(default_factory=dict[str, Handed])
     on_clip: Noted = lambda scene, shot, clip: None
     on_segment: Delivered = lambda scene, finish, segment: None
     shades: Mapping[str, Shade] = field(default_factory=dict[str, Shade])
@@ -60,6 +61,7 @@ class Reel:
     `unfinished`: has a clip, and dissolves from a scene that has none: that one. `shades`: how clips are shown."""
 
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
+    handed: dict[str, Handed] = field(default_factory=dict[str, Handed])
     segments: dict[str, Segment] = field(default_factory=dict[str, Segment])
     failed: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     unshot: set[str] = field(default_factory=set[str])
@@ -128,12 +130,12 @@ class Walk:
         """Whether it could be begun: its pictures may not decode."""
         scene = self._story.scenes[self.index[name]]
         try:
-            shot = shot_of(scene, self._story, self._gear, self._crew, self.reel.clips)
+            shot = shot_of(scene, self._story, self._gear, self._crew, self.reel.handed)
         except SceneFailed as failure:
             self._failed(name, failure.__cause__ or failure)
             return False
         self._shots[name] = shot
-        self.under_way[self._crew.shoot(name, shot, anew=name in self._wanted.anew)] = name
+        self.under_way[self._crew.shoot(name, shot, anew=name in self._wanted.anew, held=scene.held)] = name
         self.shooting += 1
         return True
 
@@ -162,8 +164,9 @@ class Walk:
     def _keep(self, name: str, work: Clip | Segment) -> None:
         if isinstance(work, Clip):
             try:
-                self._colours.hear(self.index[name], self._shots[name].opening[-1], work)
-            except DamagedFile as error:
+                self.reel.handed[name] = self._crew.hand_on(work, self._story.scenes[self.index[name]].hand_on)
+                self._colours.hear(self.index[name], self._shots[name].opening[-1], self.reel.handed[name])
+            except (DamagedFile, OSError) as error:
                 self._failed(name, error)
                 return
             self.reel.clips[name] = work
@@ -178,25 +181,25 @@ class Walk:
 
     def _finish(self, name: str) -> None:
         """Once the clip is there that it dissolves from."""
-        story, clips = self._story, self.reel.clips
+        story, handed = self._story, self.reel.handed
         before = dissolves_from(story.scenes, self.index[name])
-        tail = None if before is None else clips.get(before) or self._wanted.beside.get(before)
+        tail = None if before is None else handed.get(before) or self._wanted.beside.get(before)
         if before is not None and tail is None:
             self.reel.unfinished[name] = before
             return
         self.reel.unfinished.pop(name, None)
         lead = self._shots[name].opening[-1] if story.lead(self.index[name]) is not None else None
         colour = self._colours.graded(self.index[name], self._wanted.shades, before)
-        self._finishes[name] = finish_of(clips[name], lead, self._gear, story, self.index[name], tail, colour)
+        self._finishes[name] = finish_of(handed[name], lead, self._gear, story, self.index[name], tail, colour)
         self.under_way[self._crew.finish(name, self._finishes[name])] = name
 
 
-def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, clips: dict[str, Clip]) -> Shot:
+def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, handed: Mapping[str, Handed]) -> Shot:
     """The scene, resolved: its opening and its end are the pixels themselves."""
-    opening = opening_of(scene, story, crew, clips)
+    opening = opening_of(scene, story, crew, handed)
     match scene.ends_on:
         case Opening(other):
-            last = opening_of(story.scene(other), story, crew, clips)
+            last = opening_of(story.scene(other), story, crew, handed)
         case Path() as picture:
             last = _still(crew, picture, scene, story)
         case None:
@@ -209,10 +212,10 @@ def shot_of(scene: Scene, story: Story, gear: Gear, crew: Crew, clips: dict[str,
     return Shot(prompt, negative, scene.seed, scene.frames, story.size, (opening,), last, loras, renderer)
 
 
-def opening_of(scene: Scene, story: Story, crew: Crew, clips: dict[str, Clip]) -> Still:
+def opening_of(scene: Scene, story: Story, crew: Crew, handed: Mapping[str, Handed]) -> Still:
     match scene.opens_on:
         case After(before):
-            return clips[before].last
+            return handed[before].still
         case Path() as picture:
             return _still(crew, picture, scene, story)
 
@@ -228,13 +231,20 @@ def _still(crew: Crew, picture: Path, scene: Scene, story: Story) -> Still:
 
 
 def finish_of(
-    clip: Clip, lead: Still | None, gear: Gear, story: Story, index: int, before: Clip | None, colour: Graded | None
+    handed: Handed,
+    lead: Still | None,
+    gear: Gear,
+    story: Story,
+    index: int,
+    before: Handed | None,
+    colour: Graded | None,
 ) -> Finish:
-    """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in.
+    """A chained clip's frame 0 redraws the frame before it: it is left out, and that still leads in. So is what comes
+    after the frame handed on.
 
-    before: the clip played before scene `index`, where that one dissolves from it.
+    before: what is played before scene `index`, where that one dissolves from it.
     """
-    span = Span(clip, int(lead is not None), clip.frames)
+    span = Span(handed.clip, int(lead is not None), handed.stop)
     rule = gear.interpolate
     fps = film_rate(story.fps, rule)
     opens = opening(story.scenes, index, fps, rule, before)

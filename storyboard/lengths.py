@@ -8,12 +8,15 @@ from fractions import Fraction
 
 from post.finish import Finish
 from post.interpolate import Rule
+from storyboard.identity import UNMADE
 from storyboard.seams import Cut, Dissolve, Fade
 from storyboard.transitions import (
     Scenes,
     closes_over,
     dissolves_from,
     film_rate,
+    footage,
+    footage_at_least,
     opens_over,
     segment_frames,
 )
@@ -48,9 +51,11 @@ def planned_seam(scenes: Scenes, index: int, fps: Fraction) -> PlannedSeam | Non
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A film's: `dissolved` are the frames by which dissolves make it shorter."""
+    """A film's: at most `frames` and at least `least`, which differ where it is not known yet which frames scenes hand
+    on. `dissolved` are the frames by which dissolves make it shorter."""
 
     frames: int
+    least: int
     dissolved: int
     fps: Fraction
 
@@ -58,9 +63,13 @@ class Length:
 def film_length(scenes: Scenes, fps: Fraction, rule: Rule | None, finishes: Mapping[str, Finish]) -> Length:
     """From the finishes, and for scenes that have none yet from what these would be. `fps` is the clips' rate."""
     rate = film_rate(fps, rule)
-    frames = dissolved = 0
+    frames = least = dissolved = 0
     for index, scene in enumerate(scenes):
-        known = finishes.get(scene.name)
-        frames += known.frames if known else segment_frames(scenes, index, rate, rule)
+        finish = finishes.get(scene.name)
+        if finish is not None and not finish.span.clip.digest.startswith(UNMADE):
+            frames, least = frames + finish.frames, least + finish.frames
+        else:
+            frames += segment_frames(scenes, index, rate, rule, footage(scenes, index))
+            least += segment_frames(scenes, index, rate, rule, footage_at_least(scenes, index))
         dissolved += opens_over(scenes, index, rate) if dissolves_from(scenes, index) else 0
-    return Length(frames, dissolved, rate)
+    return Length(frames, least, dissolved, rate)

@@ -12,7 +12,8 @@ from scenes.shot import Machine
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a run was asked for. `scenes`: None for all; `anew`: these are made even where they are kept; `deliver`:
-    each scene goes to out/ too. From `device` on, facts of the machine: `weights` are folders, `vram` and `ram` bytes.
+    each scene goes to out/ too; `judged`: these fail where they end too far from the frame they hold. From `device` on,
+    facts of the machine: `weights` are folders, `vram` and `ram` bytes.
     """
 
     draft: bool
@@ -21,6 +22,7 @@ class Options:
     keep_going: bool = False
     film: Path | None = None
     deliver: bool = True
+    judged: frozenset[str] = frozenset()
     device: str | None = None
     weights: tuple[Path, ...] = ()
     vram: int | None = None

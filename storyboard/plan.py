@@ -13,6 +13,7 @@ from scenes.wan.renderer import Wan
 from storyboard.corrections import colours_said, why_graded_anew
 from storyboard.delivery import film_path
 from storyboard.footprint import footprint
+from storyboard.handed import hands_on
 from storyboard.identity import UNMADE, Json, digest, recipe
 from storyboard.lengths import PlannedSeam, film_length, planned_seam
 from storyboard.manifest import Manifest, mode_of
@@ -33,7 +34,8 @@ KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
 class PlannedScene:
     """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is).
     `segment`: kept, make, or waits (for the clip that it dissolves from). `colour`: how it is corrected;
-    `colour_why`: why a kept clip's segment is made anew for it."""
+    `colour_why`: why a kept clip's segment is made anew for it. `hands_on`: which frame, where it is not simply
+    the last."""
 
     name: str
     state: str
@@ -49,12 +51,14 @@ class PlannedScene:
     seam: PlannedSeam | None = None
     colour: str | None = None
     colour_why: str | None = None
+    hands_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`weights`: which files serve the model and the recipes; `memory`: where they will lie while it works;
-    `dissolves`: the frames by which they make the film shorter."""
+    `dissolves`: the frames by which they make the film shorter; `film_frames_at_least`: where it is not known yet which
+    frames scenes hand on."""
 
     story: str
     mode: str
@@ -74,6 +78,7 @@ class Plan:
     weights: tuple[str, ...] = ()
     memory: str | None = None
     dissolves: int = 0
+    film_frames_at_least: int | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,6 +117,7 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
         weights=() if gear.drawings is None else serving(story, gear.drawings),
         memory=memory,
         dissolves=length.dissolved,
+        film_frames_at_least=length.least if length.least < length.frames else None,
     )
 
 
@@ -150,6 +156,7 @@ def _scene(
         planned_seam(story.scenes, index, film_rate(story.fps, rehearsed.gear.interpolate)),
         colour,
         _colour_why(index, rehearsed, store, manifest) if state == KEPT and segment == "make" else None,
+        hands_on(scene, rehearsed.reel.handed.get(scene.name)),
     )
 
 
@@ -227,6 +234,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"  {scene.name:<{width}}  {facts}  {scene.state}{why}{segment}")
         lines += [f"  {'':<{width}}  - {scene.seam.says}"] if scene.seam else []
         lines += [f"  {'':<{width}}  - colour {scene.colour}"] if scene.colour else []
+        lines += [f"  {'':<{width}}  - {scene.hands_on}"] if scene.hands_on else []
         lines += [f"  {'':<{width}}  - LoRA {lora}" for lora in scene.loras]
         lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
     lines.append("")
@@ -238,7 +246,8 @@ def plan_lines(plan: Plan) -> list[str]:
     count = str(plan.at_least) if plan.at_least == plan.at_most else f"{plan.at_least} to {plan.at_most}"
     lines.append(f"  clips to render: {count} of {len(plan.scenes)}")
     less = f" ({plan.dissolves} frames less by dissolves)" if plan.dissolves else ""
-    film = f"{plan.film_frames} frames at {plan.film_fps}/s, {plan.film_seconds:.2f} s{less}, {plan.film_size}"
+    count = f"{plan.film_frames_at_least} to " if plan.film_frames_at_least else ""
+    film = f"{count}{plan.film_frames} frames at {plan.film_fps}/s, {plan.film_seconds:.2f} s{less}, {plan.film_size}"
     lines.append(f"  film: {film} -> {plan.film}")
     lines.append(f"  disk: at most {gigabytes(plan.disk_needed)} needed, {gigabytes(plan.disk_free)} free")
     return lines

@@ -102,7 +102,7 @@ class Run:
         if place.says and rehearsal.missing_segments:
             self._events.tell("note", text=place.says)
         machine = options.machine(lambda text: self._events.tell("note", text=text), place.aside)
-        crew = LocalCrew(self._store, self._events, machine, expected, place)
+        crew = LocalCrew(self._store, self._events, machine, expected, place, options.judged)
         if drawn:
             crew.prepare(gear.upscale, gear.interpolate, self._story.size)
 
@@ -110,7 +110,7 @@ class Run:
             for of, take in crew.takes:
                 self._manifest.note(self._mode, scene=of, take=take.name)
             crew.takes.clear()
-            self._manifest.note(self._mode, scene=scene, keys={"shot": digest(shot)})
+            self._manifest.note(self._mode, scene=scene, keys=self._kept_as(scene, shot, clip))
             if self._on_kept is not None:
                 self._on_kept(scene)
 
@@ -128,6 +128,13 @@ class Run:
             if scene in rehearsal.missing_segments:
                 self._events.tell("note", text=f"colour of {scene}: {text}")
         return reel
+
+    def _kept_as(self, scene: str, shot: Shot, clip: Clip) -> dict[str, str]:
+        """The keys of a scene's clip: as it was drawn, and mended where it is."""
+        keys, home = {"shot": digest(shot)}, clip.path.name
+        if home != keys["shot"] or "mend" in self._manifest.scene(self._mode, scene):
+            keys["mend"] = home if home != keys["shot"] else ""
+        return keys
 
     def walk_alike(self) -> Reel:
         """A walk whose segments join."""

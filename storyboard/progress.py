@@ -50,12 +50,21 @@ def sentence(event: Event) -> str | None:
             return f"{scene}: {event['path']} {event['what']}: set aside, made again"
         case "seed.written":
             return f"{scene}: seed {event['seed']} written into {event['path']}"
+        case "scene.mended":
+            return f"{scene}: mended to end on the frame it holds; as drawn its end was off by {event['apart']}"
+        case "hold.written":
+            stays = f"; {', '.join(event['stays'])}: as before" if event["stays"] else ""
+            return f"{scene}: seed {event['seed']}{_held(event)} written into {event['path']}{stays}"
         case "note":
             return str(event["text"])
         case "film.started":
             return f"joining {event['frames']} frames"
         case _:
             return None
+
+
+def _held(event: Event) -> str:
+    return f' and hold = "{event["hold"]}"' if "hold" in event else ""
 
 
 def _work(event: Event) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from post.finish import Finish, Segment, load_segment
 from post.match import Ends, Match
+from post.mend import Mend, mend_of
 from post.transition import Dissolve
 from scenes.files import load_clip
 from scenes.footage import Clip, DamagedFile, Still, frame_digest
@@ -18,6 +19,8 @@ from storyboard.colour import Shade, recalled_ends, recalled_match
 from storyboard.crew import fitting
 from storyboard.film import Reel, Wanted, film
 from storyboard.gear import Gear, gear_for
+from storyboard.hand_on import HandOn
+from storyboard.handed import Handed, handed
 from storyboard.identity import UNMADE, digest
 from storyboard.manifest import REAL, Manifest
 from storyboard.options import Options
@@ -37,6 +40,7 @@ class Rehearsal:
         self.store = store
         self.shots: dict[str, Shot] = {}
         self.finishes: dict[str, Finish] = {}
+        self.mends: dict[str, Mend] = {}
         self.missing_clips: set[str] = set()
         self.missing_segments: set[str] = set()
 
@@ -48,17 +52,25 @@ class Rehearsal:
             self.store.memory.note(picture, known, how)
         return self.store.still(known)
 
-    def shoot(self, scene: str, shot: Shot, *, anew: bool) -> Future[Clip]:
+    def shoot(self, scene: str, shot: Shot, *, anew: bool, held: bool) -> Future[Clip]:
         self.shots[scene] = shot
         key = digest(shot)
         home = None if anew or waits(shot) else self._found(CLIPS, key)
+        mend = mend_of(load_clip(home), shot.last) if held and shot.last is not None and home is not None else None
+        if mend is not None:
+            self.mends[scene] = mend
+            home = self._found(CLIPS, digest(mend))
         if home is not None:
             return settled(load_clip(home))
         self.missing_clips.add(scene)
         unmade = UNMADE + key
         folder = self.store.home(CLIPS, key)
-        last = Still(unmade, folder / "last.png")
+        # What a scene holds is known before it is made, so nothing after it waits.
+        last = shot.last if held and shot.last is not None else Still(unmade, folder / "last.png")
         return settled(Clip(unmade, shot.frames, shot.renderer.fps, shot.size, last, folder))
+
+    def hand_on(self, clip: Clip, how: HandOn) -> Handed:
+        return handed(self.store, clip, how, keep=False)
 
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         self.finishes[scene] = finish
@@ -74,8 +86,8 @@ class Rehearsal:
     def match(self, clip: Clip, shown: Still) -> Match:
         return recalled_match(self.store, clip, shown)
 
-    def ends(self, clip: Clip) -> Ends:
-        return recalled_ends(self.store, clip)
+    def ends(self, handed: Handed) -> Ends:
+        return recalled_ends(self.store, handed)
 
     def _found(self, shelf: str, key: str) -> Path | None:
         """As the store finds it, but moving nothing: what is damaged counts as missing."""
@@ -118,7 +130,7 @@ class Rehearsed:
     crew: Rehearsal
     reel: Reel
     options: Options
-    beside: Mapping[str, Clip] = field(default_factory=dict[str, Clip])
+    beside: Mapping[str, Handed] = field(default_factory=dict[str, Handed])
     shades: Mapping[str, Shade] = field(default_factory=dict[str, Shade])
 
     @property
@@ -151,12 +163,12 @@ def rehearse(story: Story, store: Store, options: Options, say: Callable[[str], 
 
 def _beside(
     story: Story, store: Store, options: Options, scenes: frozenset[str], say: Callable[[str], None]
-) -> tuple[dict[str, Clip], dict[str, Shade]]:
-    """The kept clips that scenes of a run dissolve from, of scenes that are not in it, and how they are shown."""
+) -> tuple[dict[str, Handed], dict[str, Shade]]:
+    """What scenes of a run dissolve from, of kept clips of scenes that are not in it, and how they are shown."""
     before = {dissolves_from(story.scenes, index) for index, scene in enumerate(story.scenes) if scene.name in scenes}
     wanted = {name for name in before if name is not None and name not in scenes}
     if not wanted:
         return {}, {}
     whole = rehearse(story, store, replace(options, scenes=None), say)
     kept = (wanted - whole.crew.missing_clips) & whole.reel.shades.keys()
-    return {name: whole.reel.clips[name] for name in kept}, {name: whole.reel.shades[name] for name in kept}
+    return {name: whole.reel.handed[name] for name in kept}, {name: whole.reel.shades[name] for name in kept}

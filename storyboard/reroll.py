@@ -34,11 +34,20 @@ class NewSeed:
         return write
 
 
-def with_new_seed(story: Story, name: str, seed: int | None) -> NewSeed:
-    """seed: None draws one. Raises MachineLacks where the story could not be written to afterwards."""
+def check_writable(story: Story) -> None:
+    """Raises MachineLacks where the story could not be written to afterwards."""
     for path in (story.path, story.path.resolve().parent):
         if not os.access(path, os.W_OK):
             raise MachineLacks(f"{path} cannot be written to, and the new seed belongs in {story.path.name}")
-    chosen = secrets.randbelow(2**32) if seed is None else seed
+
+
+def drawn_seed() -> int:
+    return secrets.randbelow(2**32)
+
+
+def with_new_seed(story: Story, name: str, seed: int | None) -> NewSeed:
+    """seed: None draws one. Raises MachineLacks where the story could not be written to afterwards."""
+    check_writable(story)
+    chosen = drawn_seed() if seed is None else seed
     scenes = tuple(replace(scene, seed=chosen) if scene.name == name else scene for scene in story.scenes)
     return NewSeed(replace(story, scenes=scenes), name, chosen, followers(story, name))

@@ -16,6 +16,8 @@ from scenes.picture import Colour, parse_colour
 from scenes.wan.models import I2V_A14B, WanModel, model_of, whole_frames
 from storyboard.complaints import complaints, mended, places_of
 from storyboard.finishing import film_file, finishing, parse_size
+from storyboard.handing import hand_on_of, handing_on
+from storyboard.holding import check_held, held_picture
 from storyboard.links import check_links
 from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.presets import NEGATIVES, POSITIVES
@@ -41,8 +43,10 @@ def resolve(
     model = _model(table.look, reading)
     scenes = _scenes(table, model, reading)
     check_links(scenes, reading)
+    scenes = handing_on(scenes, table, reading)
     check_places(scenes, reading)
     size = _size(table.look.size, table, model, reading)
+    check_held(table, size, reading)
     film = film_file(table, path, reading)
     recipes, tuned = recipes_of(table, model, reading)
     check_recipes(table, model, reading)
@@ -131,6 +135,7 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
     seed = table.seed if table.seed is not None else derived_seed(look.seed or 0, table.name)
     loras: list[LoraTable] = own("loras", [])
     check_lora_files(loras, whose("loras"), reading)
+    held = held_picture(table, place, model, reading)
     return Scene(
         name=table.name,
         prompt=joined(table.prompt, own("style", "")),
@@ -138,7 +143,7 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
             own("negative_prompt", ""), *_preset(own("avoid", []), whose("avoid"), NEGATIVES, reading)
         ),
         opens_on=_opening(table, place, above, reading),
-        ends_on=_ending(table, place, model, reading),
+        ends_on=held or _ending(table, place, model, reading),
         seed=seed,
         frames=whole_frames(asked),
         asked_frames=asked,
@@ -151,6 +156,8 @@ def _scene(table: SceneTable, index: int, above: str | None, look: Look, model: 
         positives=tuple(_preset(own("presets", []), whose("presets"), POSITIVES, reading)),
         seam=_seam(table.seam, place, reading),
         colour=_anchored(own("colour")),
+        hand_on=hand_on_of(table, look, place, whole_frames(asked), reading),
+        held=held is not None,
     )
 
 

@@ -19,6 +19,7 @@ Strength = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 Cfg = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 Frames = Annotated[int, Field(ge=1, le=2001)]
+Left = Annotated[int, Field(ge=0, le=2001)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 
 
@@ -140,6 +141,15 @@ class SceneLook(Table):
         description="anchor: the film's clips are graded to look like the first of their run, scene after scene that "
         "goes on from the one before; none (default) leaves them as drawn",
     )
+    trim_end: Left | None = Field(
+        default=None, description="frames left out at the end of a clip, as where it freezes; 5 at least must remain"
+    )
+    hand_on: Text | None = Field(
+        default=None,
+        description='the frame that the next scene opens on; those after it are left out: "last" (default), or the '
+        "sharpest of the last few",
+        examples=["last", "sharpest of 5"],
+    )
 
 
 class Look(SceneLook):
@@ -169,6 +179,12 @@ class SceneTable(SceneLook):
     )
     end_image: Text | None = Field(default=None, description="ends on this picture (first-last-frame)")
     end_on: Text | None = Field(default=None, description="ends on that scene's opening picture: a join, a loop")
+    hold: Text | None = Field(
+        default=None,
+        description="the frame it ends on, pixel for pixel, as `render --hold` keeps it: a picture of the clips' size; "
+        "in place of end_image and end_on",
+        examples=["held/boat.png"],
+    )
     seam: str = Field(
         default="cut",
         description="what is drawn over the cut before this scene: a dissolve mixes it with the end of the one before "

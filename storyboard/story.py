@@ -12,6 +12,7 @@ from typing import Any
 from scenes.footage import Size
 from scenes.wan.models import WanModel
 from scenes.wan.recipes import Nag
+from storyboard.hand_on import LAST, HandOn
 from storyboard.mistakes import Mistake, Place, Places, StoryError
 from storyboard.seams import CUT, Seam
 from storyboard.syntax import long_number, syntax_mistake
@@ -21,7 +22,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Opens on the last frame of that scene."""
+    """Opens on the frame that scene hands on, the last that is shown of it."""
 
     scene: str
 
@@ -82,7 +83,8 @@ class Anchored:
 class Scene:
     """One clip to make. `frames` is 4n+1; `asked_frames` what the author's seconds or frames came to before that.
     `positives`: texts that join the prompt where a model reads it. `seam`: what is drawn over the cut before it.
-    `colour`: None where it stays as drawn."""
+    `colour`: None where it stays as drawn. `held`: `ends_on` is the very frame that its clip
+    ends on, whatever was drawn."""
 
     name: str
     prompt: str
@@ -101,6 +103,8 @@ class Scene:
     positives: tuple[str, ...] = ()
     seam: Seam = CUT
     colour: Anchored | None = None
+    hand_on: HandOn = LAST
+    held: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from post.encode import MASTER
+from post.mend import Mend
 from scenes.animatic import Animatic
 from scenes.files import read_facts
 from scenes.shot import MachineLacks
@@ -35,7 +36,7 @@ def resolved(rehearsed: Rehearsed) -> frozenset[str]:
     """Keys of all that a story comes to as it stands, which may be kept from before what it was last rendered as."""
     crew = rehearsed.crew
     masters = (replace(finish, encode=MASTER) for finish in crew.finishes.values())
-    return frozenset(map(digest, (*crew.shots.values(), *crew.finishes.values(), *masters)))
+    return frozenset(map(digest, (*crew.shots.values(), *crew.mends.values(), *crew.finishes.values(), *masters)))
 
 
 def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bool) -> Swept:
@@ -54,8 +55,8 @@ def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bo
             raise MachineLacks(f"a render is using {store.root}: try again when it has ended")
         needed = {*roots(store), *current}
         homes = {shelf: _homes(store, shelf) for shelf in (CLIPS, SEGMENTS)}
-        modes = {_digest(home): _mode(home) for home in homes[CLIPS]}
-        clips = [home for home in homes[CLIPS] if home.name not in needed and _mode(home) == mode]
+        modes = _modes(homes[CLIPS], mode)
+        clips = [home for home in homes[CLIPS] if home.name not in needed and modes[_digest(home)] == mode]
         segments = [home for home in homes[SEGMENTS] if home.name not in needed and modes.get(_of(home), mode) == mode]
         takes = [home for home in _inside(store.root / "takes") if home.name not in needed]
         dropped = {*clips, *segments, *takes}
@@ -76,9 +77,16 @@ def _recipe(home: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", read_facts(home / "recipe.json").get("recipe", {}))
 
 
-def _mode(home: Path) -> str:
-    """Which renderer drew a clip: a draft's or a real one."""
-    return DRAFT if _recipe(home).get("renderer", {}).get("kind") == Animatic.kind else REAL
+def _modes(homes: list[Path], unknown: str) -> dict[str, str]:
+    """Which renderer drew each clip, by its digest: a draft's or a real one. A mended clip's is that of the one it was
+    mended from, `unknown` where that is gone."""
+    recipes = {_digest(home): _recipe(home) for home in homes}
+    drawn = {
+        of: DRAFT if recipe.get("renderer", {}).get("kind") == Animatic.kind else REAL
+        for of, recipe in recipes.items()
+        if recipe.get("kind") != Mend.kind
+    }
+    return {of: drawn.get(of) or drawn.get(recipe["clip"]["digest"], unknown) for of, recipe in recipes.items()}
 
 
 def _digest(home: Path) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
+from typing import TYPE_CHECKING
 
 from post.interpolate import Rule
 from post.transition import Closes, FadeIn, FadeOut, Opens, Shortened, tail_of
 from post.transition import Dissolve as Dissolving
-from scenes.footage import Clip
 from storyboard.mistakes import Place, written
 from storyboard.reading import Reading
 from storyboard.seams import Cut, Dissolve, Fade
 from storyboard.story import After, Scene
+
+if TYPE_CHECKING:
+    from storyboard.handed import Handed
 
 Scenes = Sequence[Scene]
 """Of a whole story, in play order."""
@@ -52,8 +55,13 @@ def chained(scenes: Scenes, index: int) -> bool:
 
 
 def footage(scenes: Scenes, index: int) -> int:
-    """Source frames that are shown of a scene: a chained one's first redraws the frame before it."""
-    return scenes[index].frames - chained(scenes, index)
+    """Source frames that are shown of a scene, at most: a chained one's first redraws the frame before it."""
+    return scenes[index].hand_on.most(scenes[index].frames) - chained(scenes, index)
+
+
+def footage_at_least(scenes: Scenes, index: int) -> int:
+    """As many are shown whichever frame it hands on."""
+    return scenes[index].hand_on.least(scenes[index].frames) - chained(scenes, index)
 
 
 def dissolves_from(scenes: Scenes, index: int) -> str | None:
@@ -66,19 +74,19 @@ def dissolves_into(scenes: Scenes, index: int) -> str | None:
     return scenes[index + 1].name if index + 1 < len(scenes) and dissolves_from(scenes, index + 1) else None
 
 
-def segment_frames(scenes: Scenes, index: int, fps: Fraction, rule: Rule | None) -> int:
-    """How many frames a scene's segment has. `fps` is the film's rate, to which `rule` brings the clips."""
-    source = footage(scenes, index)
+def segment_frames(scenes: Scenes, index: int, fps: Fraction, rule: Rule | None, source: int) -> int:
+    """How many frames the segment of a scene has of which `source` frames are shown. `fps` is the film's rate, to which
+    `rule` brings the clips."""
     given_up = closes_over(scenes, index, fps) if dissolves_into(scenes, index) else 0
     return (rule.frames(source) if rule else source) - given_up
 
 
-def opening(scenes: Scenes, index: int, fps: Fraction, rule: Rule | None, before: Clip | None) -> Opens | None:
-    """What is drawn over a scene's first frames. `before`: the clip played just before, where it dissolves from it."""
+def opening(scenes: Scenes, index: int, fps: Fraction, rule: Rule | None, before: Handed | None) -> Opens | None:
+    """What is drawn over a scene's first frames. `before`: what is played just before, where it dissolves from it."""
     frames = opens_over(scenes, index, fps)
     match scenes[index].seam:
         case Dissolve() if before is not None:
-            return Dissolving(frames, tail_of(before, frames, rule))
+            return Dissolving(frames, tail_of(before.clip, frames, rule, before.stop))
         case Fade(colour=colour):
             return FadeIn(frames, colour)
         case _:
@@ -128,7 +136,7 @@ def _without_room(scenes: Scenes, rate: Fraction, factor: int) -> Iterator[tuple
     """The scenes whose seams take more than there is, and of what."""
     remedy = "name less, or make the scene longer"
     for index, scene in enumerate(scenes):
-        room = footage(scenes, index) * factor
+        room = footage_at_least(scenes, index) * factor
         opens, closes = opens_over(scenes, index, rate), closes_over(scenes, index, rate)
         least = 1 if dissolves_into(scenes, index) else 0  # what is left of it is its segment
         there = f"of {written(scene.name)}, which is shown for {_seconds(room, rate)}"

@@ -18,13 +18,14 @@ from scenes.footage import DamagedFile
 from scenes.shot import MachineLacks, Stopped
 from scenes.wan.checkpoint import CheckpointError
 from storyboard.events import Events
+from storyboard.mending import TooFar
 from storyboard.shortage import explained
 from storyboard.store import Store
 from storyboard.turns import Ticket, Turns
 
 T = TypeVar("T")
 
-TOLD = (MachineLacks, Lacking, EncoderMissing, CheckpointError, DamagedFile, NcnnFailed, OSError)
+TOLD = (MachineLacks, Lacking, EncoderMissing, CheckpointError, DamagedFile, NcnnFailed, OSError, TooFar)
 """What says all that there is to say in its message."""
 
 

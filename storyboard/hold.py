@@ -1,0 +1,155 @@
+"""`render --hold`: a scene made again between its own first frame and the one it ends on, so what follows stays."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scenes.files import load_clip, read_still
+from scenes.footage import Clip, DamagedFile, Still
+from scenes.shot import MachineLacks
+from storyboard.edit import write_keys
+from storyboard.events import Events
+from storyboard.export import NotRendered
+from storyboard.film import SceneFailed
+from storyboard.hand_on import LAST
+from storyboard.handed import handed
+from storyboard.manifest import Manifest, mode_of
+from storyboard.mending import TooFar
+from storyboard.mistakes import Mistake, StoryError
+from storyboard.options import Options
+from storyboard.order import followers
+from storyboard.production import Outcome, produce
+from storyboard.publish import published
+from storyboard.rehearsal import Rehearsed, rehearse
+from storyboard.reroll import check_writable, drawn_seed
+from storyboard.store import CLIPS, Store
+from storyboard.story import Scene, Story
+
+HELD = "held"
+"""The folder beside a story where frames lie that its scenes hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`story` has the new seed, and holds `frame`. `stays`: kept scenes after this one that are valid as they are.
+    `picture`: where the frame goes, None where it lies there."""
+
+    story: Story
+    scene: str
+    seed: int
+    frame: Still | None
+    picture: Path | None
+    stays: tuple[str, ...]
+
+    def writer(self, events: Events) -> Callable[[str], None]:
+        """Call with each scene whose clip is there: writes the frame and the story when it is this one's."""
+
+        def write(scene: str) -> None:
+            if scene != self.scene:
+                return
+            if self.picture is not None and self.frame is not None:
+                with published(self.picture) as aside:
+                    shutil.copyfile(self.frame.path, aside)
+            held = {"hold": f"{HELD}/{self.picture.name}"} if self.picture is not None else {}
+            # What [look] says of these gives way to hold; what the scene says itself would contradict it.
+            write_keys(self.story.path, scene, {"seed": self.seed, **held}, {"trim_end": 0, "hand_on": "last"})
+            facts = {"seed": self.seed, **held, "stays": self.stays}
+            events.tell("hold.written", scene=scene, path=str(self.story.path), **facts)
+
+        return write
+
+
+def produce_held(story: Story, store: Store, options: Options, name: str, seed: int | None, events: Events) -> Outcome:
+    """Make a scene again with another seed, between its own first frame and the one it hands on now, then the film.
+
+    seed: None draws one.
+
+    Raises:
+        NotRendered: there is no clip whose end could be held.
+        SceneFailed: it was made, and ends too far from that frame: it is kept, and the story stays as it is.
+    """
+    check_writable(story)
+    folder = story.folder / HELD
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise MachineLacks(f"{folder} cannot be written to, and the frame that {name} is to hold belongs in it")
+    if not story.model.takes_end_image:
+        what = f"{story.model.name} takes no end image, so no scene can be drawn up to a frame"
+        raise StoryError([Mistake(f"{what}: --reroll draws it and what follows anew", str(story.path), scene=name)])
+    new = held(story, store, options, name, drawn_seed() if seed is None else seed)
+    one = frozenset({name})
+    options = replace(options, scenes=one, judged=one, keep_going=False)
+    if options.draft and new.picture is not None:
+        events.tell("note", text=f"{name} is to hold a draft's frame: drop `hold` before it is rendered in earnest")
+    try:
+        return produce(new.story, store, options, events, new.writer(events))
+    except SceneFailed as failure:
+        if not isinstance(failure.__cause__, TooFar) or failure.scene != name:
+            raise
+        far = failure.__cause__
+        Manifest(store, story.path).note(mode_of(options.draft), scene=name, take=far.key)
+        told = TooFar(far.found, far.key, _remedy(new, story.scene(name), options))
+        raise SceneFailed(name, told) from told
+
+
+def held(story: Story, store: Store, options: Options, name: str, seed: int) -> Held:
+    """The story with that scene held where it ends now; a scene that holds a frame keeps on holding it."""
+    scene = story.scene(name)
+    frame = picture = None
+    new = replace(scene, seed=seed)
+    if not scene.held:
+        frame = _handed_on(rehearse(story, store, replace(options, scenes=frozenset({name}))), scene, store)
+        picture = _place(story.folder / HELD, name, frame)
+        new = replace(new, ends_on=frame.path, held=True, hand_on=LAST)
+    changed = replace(story, scenes=tuple(new if each.name == name else each for each in story.scenes))
+    ahead = rehearse(changed, store, replace(options, scenes=None))
+    kept = followers(changed, name) - {name} - ahead.crew.missing_clips - ahead.reel.skipped
+    stays = tuple(each.name for each in story.scenes if each.name in kept)
+    return Held(changed, name, seed, frame, picture, stays)
+
+
+def _handed_on(rehearsed: Rehearsed, scene: Scene, store: Store) -> Still:
+    """The frame that a scene's clip hands on, as the story stands or as it was last rendered; it lies in the store."""
+    clip = rehearsed.reel.clips.get(scene.name)
+    if clip is None or scene.name in rehearsed.crew.missing_clips:
+        clip = _last_rendered(rehearsed, scene, store)
+    if clip is None or clip.size != rehearsed.story.size:
+        what = f"{scene.name} is not rendered, so it has no end to hold"
+        raise NotRendered(f"{what}: run `storyboard render --scene {scene.name}` first")
+    found = handed(store, clip, scene.hand_on, keep=True).still
+    store.copy_still(found)
+    return store.still(found.digest)
+
+
+def _last_rendered(rehearsed: Rehearsed, scene: Scene, store: Store) -> Clip | None:
+    """Its clip from before the story was edited: what follows was drawn after that."""
+    keys = Manifest(store, rehearsed.story.path).scene(mode_of(rehearsed.gear.draft), scene.name)
+    home = store.find(CLIPS, keys.get("mend") or keys.get("shot", "none"))
+    return load_clip(home) if home is not None else None
+
+
+def _place(folder: Path, name: str, frame: Still) -> Path:
+    """A file of that name that is not there yet, or holds this frame."""
+    for number in itertools.count(1):
+        path = folder / (f"{name}.png" if number == 1 else f"{name}.{number}.png")
+        try:
+            read_still(Still(frame.digest, path))
+        except DamagedFile:
+            if path.exists():
+                continue
+        return path
+    raise AssertionError
+
+
+def _remedy(new: Held, scene: Scene, options: Options) -> str:
+    """What can be done about an end that is too far off."""
+    command = f"storyboard render {shlex.quote(str(new.story.path))}{' --draft' if options.draft else ''}"
+    again = f"`{command} --scene {new.scene} --hold` tries another seed"
+    free = " (once `hold` is dropped from it)" if scene.held else ""
+    cascade = f"`{command} --scene {new.scene} --seed {new.seed}`{free} draws it without, and what follows anew"
+    return f". The take is kept and the story is as it was. {again}; {cascade}"
