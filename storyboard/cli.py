@@ -11,6 +11,7 @@ from storyboard.cli_kept import doctor, export, gc, verify
 from storyboard.cli_models import models
 from storyboard.cli_render import plan, render
 from storyboard.cli_story import graph, init, presets, schema, validate
+from storyboard.cli_takes import take, takes
 from storyboard.failures import Commands
 
 app = typer.Typer(
@@ -45,6 +46,6 @@ def _options(
     """Options of storyboard itself."""
 
 
-for command in (init, validate, plan, render, clip, export, verify, gc, graph, presets, schema, doctor):
+for command in (init, validate, plan, render, take, takes, clip, export, verify, gc, graph, presets, schema, doctor):
     app.command()(command)
 app.add_typer(models, name="models")

@@ -130,19 +130,25 @@ def gc(
     story: StoryFile,
     draft: DraftWork = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say how much, drop nothing")] = False,
+    takes: Annotated[bool, typer.Option("--takes", help="drop this story's takes too, but for those chosen")] = False,
     store: StoreFolder = None,
 ) -> None:
     """Drop kept work that no story of this store needs."""
+    from storyboard.manifest import Manifest
     from storyboard.room import gigabytes
     from storyboard.session import open_session
-    from storyboard.sweep import resolved, sweep
+    from storyboard.sweep import note_dropped, resolved, sweep
 
     session = open_session(story, store)
-    mode = session.mode(draft)
-    swept = sweep(session.store, mode, resolved(session.rehearsed(draft)), dry_run=dry_run)
+    mode, manifest = session.mode(draft), Manifest(session.store, session.story.path)
+    needed = resolved(session.rehearsed(draft))
+    swept = sweep(session.store, mode, needed, dry_run=dry_run, takes_of=manifest if takes else None)
+    if takes and not dry_run:
+        note_dropped(session.store, manifest, mode)
     session.store.memory.save()
     verb = "would drop" if dry_run else "dropped"
     counts = f"{swept.clips} clips, {swept.segments} segments, {swept.stills} stills"
+    counts = f"{swept.takes} takes, {counts}" if takes else counts
     print(f"{verb} {counts} that no {mode} scene needs: {gigabytes(swept.bytes)}")
 
 

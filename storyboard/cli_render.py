@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from storyboard.cli_takes import draw_takes
 from storyboard.failures import FAILED, PARTLY, STORY, say
 from storyboard.flags import (
     AsEvents,
@@ -75,6 +76,9 @@ def render(
             help="with a new seed for one --scene: draw it up to the frame it ends on now, so that what follows stays",
         ),
     ] = False,
+    takes: Annotated[
+        int | None, typer.Option("--takes", min=2, max=99, help="so many takes of one --scene, to choose from")
+    ] = None,
     film: FilmFile = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other scenes when one fails")] = False,
     device: Device = None,
@@ -99,6 +103,11 @@ def render(
     )
     names, new = session.named(scene), None
     options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
+    if takes is not None:
+        if force or seed is not None or reroll or hold or film is not None:
+            raise typer.BadParameter("--takes goes with none of --force, --seed, --reroll, --hold and --film")
+        draw_takes(session, options, names, takes, as_json)
+        return
     if force:
         options = replace(options, anew=names or frozenset(s.name for s in session.story.scenes))
     one = _one_scene(names, seed, reroll, hold, force) if seed is not None or reroll or hold else ""

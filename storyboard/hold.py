@@ -30,6 +30,7 @@ from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.reroll import check_writable, drawn_seed
 from storyboard.store import CLIPS, Store
 from storyboard.story import Scene, Story
+from storyboard.takes import Takes
 
 HELD = "held"
 """The folder beside a story where frames lie that its scenes hold."""
@@ -92,7 +93,7 @@ def produce_held(story: Story, store: Store, options: Options, name: str, seed: 
         if not isinstance(failure.__cause__, TooFar) or failure.scene != name:
             raise
         far = failure.__cause__
-        Manifest(store, story.path).note(mode_of(options.draft), scene=name, take=far.key)
+        Takes(store, Manifest(store, story.path), mode_of(options.draft), name).note(far.key)
         told = TooFar(far.found, far.key, _remedy(new, story.scene(name), options))
         raise SceneFailed(name, told) from told
 

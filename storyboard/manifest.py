@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,8 +41,13 @@ class Manifest:
         """Key, size and time of the film that was last written to a path."""
         return self._mode(mode)["films"].get(path)
 
-    def takes(self, mode: str, name: str) -> list[str]:
+    def takes(self, mode: str, name: str) -> list[Any]:
+        """Records of a scene's takes, as takes.py reads them."""
         return self._mode(mode)["takes"].get(name, [])
+
+    def taken(self, mode: str) -> list[str]:
+        """Scenes that have takes, also such as the story has no more."""
+        return list(self._mode(mode)["takes"])
 
     def _mode(self, mode: str) -> dict[str, Any]:
         known: dict[str, Any] = cast("dict[str, Any]", self._facts.get("modes", {})).get(mode, {})
@@ -55,7 +60,6 @@ class Manifest:
         scene: str | None = None,
         keys: dict[str, str] | None = None,
         film: dict[str, Any] | None = None,
-        take: str | None = None,
         only: set[str] | None = None,
     ) -> None:
         """Write down what changed, and nothing where nothing did. `only`: the scenes the story still has."""
@@ -67,8 +71,6 @@ class Manifest:
                 if keys.get("segment", known.get("segment")) != known.get("segment"):
                     known = {part: key for part, key in known.items() if part != "master"}  # finished otherwise now
                 new["scenes"] = {**new["scenes"], scene: {**known, **keys}}
-            if scene is not None and take is not None:
-                new["takes"] = {**new["takes"], scene: [*new["takes"].get(scene, []), take]}
             if film is not None:
                 new["films"] = {**new["films"], **film}
             if only is not None:
@@ -77,10 +79,21 @@ class Manifest:
 
         if changed(self._mode(mode)) == self._mode(mode) and self.last_mode == mode:
             return
+        self._write(mode, changed, mode)
+
+    def note_takes(self, mode: str, scene: str, changed: Callable[[list[Any]], list[Any]]) -> None:
+        """Records of takes made of those that are there while no other run writes."""
+
+        def whole(part: dict[str, Any]) -> dict[str, Any]:
+            return {**part, "takes": {**part["takes"], scene: changed(part["takes"].get(scene, []))}}
+
+        self._write(mode, whole, self.last_mode or mode)
+
+    def _write(self, mode: str, changed: Callable[[dict[str, Any]], dict[str, Any]], last_mode: str) -> None:
         with self._store.locked(f"story-{self._id}"):
             self._facts = _read(self.path)  # another run of this story may have written since
             modes = {**self._facts.get("modes", {}), mode: changed(self._mode(mode))}
-            self._facts = {"story": self._story, "last_mode": mode, "modes": modes}
+            self._facts = {"story": self._story, "last_mode": last_mode, "modes": modes}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with published(self.path) as aside:
                 write_facts(aside, self._facts)
@@ -92,12 +105,26 @@ def _read(path: Path) -> dict[str, Any]:
     return read_facts(path) if path.exists() else {}
 
 
-def roots(store: Store) -> Iterator[str]:
-    """Keys of everything that some story of this store resolves to, and its takes. Raises DamagedFile."""
+def roots(store: Store, but_takes: tuple[Path, str] | None = None) -> Iterator[str]:
+    """Keys of everything that some story of this store resolves to; of its takes also digests, and folders in takes/.
+
+    but_takes: a story's file here and the mode whose takes are left out.
+
+    Raises:
+        DamagedFile.
+    """
     folder = store.root / "stories"
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        for mode in _read(path).get("modes", {}).values():
-            for entry in mode.get("scenes", {}).values():
+        for mode, part in _read(path).get("modes", {}).items():
+            for entry in part.get("scenes", {}).values():
                 yield from (key for key in entry.values() if key)
-            for takes in mode.get("takes", {}).values():
-                yield from takes
+            for records in part.get("takes", {}).values() if (path, mode) != but_takes else ():
+                for record in records:
+                    # Names alone are what versions before takes had numbers wrote.
+                    yield from [record] if isinstance(record, str) else _names(record)
+
+
+def _names(record: dict[str, Any]) -> Iterator[str]:
+    yield from (record["key"], record["digest"])
+    if record.get("folder"):
+        yield record["folder"]

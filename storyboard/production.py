@@ -27,6 +27,7 @@ from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.shortage import explained
 from storyboard.store import Store
 from storyboard.story import Story
+from storyboard.takes import Takes
 
 
 @dataclass
@@ -107,8 +108,8 @@ class Run:
             crew.prepare(gear.upscale, gear.interpolate, self._story.size)
 
         def on_clip(scene: str, shot: Shot, clip: Clip) -> None:
-            for of, take in crew.takes:
-                self._manifest.note(self._mode, scene=of, take=take.name)
+            for of, moved in crew.takes:
+                Takes(self._store, self._manifest, self._mode, of).forced(moved)
             crew.takes.clear()
             self._manifest.note(self._mode, scene=scene, keys=self._kept_as(scene, shot, clip))
             if self._on_kept is not None:

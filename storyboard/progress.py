@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from storyboard.events import Event
 
@@ -46,6 +46,12 @@ def sentence(event: Event) -> str | None:
             return f"{scene}: failed"
         case "segment.done":
             return f"{scene}: finished in {event['seconds']:.1f} s"
+        case "take.done":
+            return f"{scene} take {event['take']}: rendered in {event['seconds']:.1f} s"
+        case "take.failed":
+            return f"{scene} take {event['take']}: failed"
+        case "takes.done":
+            return "\n".join(_take(scene, take) for take in event["takes"])
         case "damaged":
             return f"{scene}: {event['path']} {event['what']}: set aside, made again"
         case "seed.written":
@@ -67,8 +73,17 @@ def _held(event: Event) -> str:
     return f' and hold = "{event["hold"]}"' if "hold" in event else ""
 
 
+def _take(scene: str, take: dict[str, Any]) -> str:
+    of_story = ", the story's" if take["chosen"] else ""
+    return f"{scene} take {take['take']}: seed {take['seed']}{of_story}, {take['preview']}"
+
+
 def _work(event: Event) -> str:
     render, finish = len(event["render"]), len(event["finish"])
+    if "takes" in event:
+        takes, clips = event["takes"], render - event["takes"]
+        first = f"{clips} clip{'s' * (clips != 1)} to render first, " if clips else ""
+        return f"{first}{takes} take{'s' * (takes != 1)} to render" if render else "every take is kept"
     if not render and not finish:
         return "every clip is kept"
     clips = f"{render} clip{'s' * (render != 1)} to render" if render else "every clip is kept"
@@ -117,7 +132,10 @@ class Bars:
         part, _, what = event["event"].partition(".")
         if event["event"] == "run.started":
             self._work = {f"{verb} {name}" for verb in ("render", "finish") for name in event[verb]}
-            self._film = self._progress.add_task("film", total=float(len(self._work))) if self._work else None
+            whole = "takes" if "takes" in event else "film"
+            self._film = self._progress.add_task(whole, total=float(len(self._work))) if self._work else None
+        elif part == "take":
+            self._clip(f"render {event['scene']}.{event['take']}", what, event)
         elif part in ("scene", "segment"):
             self._clip(f"{'render' if part == 'scene' else 'finish'} {event['scene']}", what, event)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
-from scenes.shot import MachineLacks
+from scenes.shot import MachineLacks, Shot
 from storyboard.delivery import out_path
 from storyboard.film import SceneFailed
 from storyboard.rehearsal import Rehearsed
@@ -29,7 +30,11 @@ def check_ready(rehearsed: Rehearsed, store: Store) -> None:
         folder = existing(target.parent)
         if not os.access(folder, os.W_OK):
             raise MachineLacks(f"{folder} cannot be written to, and {target.parent.name}/ belongs in it")
-    needed = bytes_needed(rehearsed)
+    check_disk(bytes_needed(rehearsed), store)
+
+
+def check_disk(needed: int, store: Store) -> None:
+    """Raises MachineLacks where so many bytes are not free."""
     free = free_bytes(store.root)
     if needed > free:
         raise MachineLacks(
@@ -41,12 +46,16 @@ def check_ready(rehearsed: Rehearsed, store: Store) -> None:
 def bytes_needed(rehearsed: Rehearsed) -> int:
     """Disk for what would be made, at the most."""
     crew = rehearsed.crew
-    shots = [shot for name, shot in crew.shots.items() if name in crew.missing_clips]
-    clips = sum(_pixels(shot.size) * shot.frames for shot in shots)
+    clips = clip_bytes(shot for name, shot in crew.shots.items() if name in crew.missing_clips)
     finishes = [finish for name, finish in crew.finishes.items() if name in crew.missing_segments]
     segments = sum(_pixels(finish.size) * finish.frames for finish in finishes)
     # A segment lies in the store, in out/ and in the film.
-    return int(clips * CLIP_BYTES_PER_PIXEL + 3 * segments * SEGMENT_BYTES_PER_PIXEL)
+    return int(clips + 3 * segments * SEGMENT_BYTES_PER_PIXEL)
+
+
+def clip_bytes(shots: Iterable[Shot]) -> float:
+    """Disk that the clips of shots take, at the most."""
+    return sum(_pixels(shot.size) * shot.frames for shot in shots) * CLIP_BYTES_PER_PIXEL
 
 
 def _pixels(size: tuple[int, int]) -> int:

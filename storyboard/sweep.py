@@ -14,9 +14,10 @@ from scenes.animatic import Animatic
 from scenes.files import read_facts
 from scenes.shot import MachineLacks
 from storyboard.identity import digest
-from storyboard.manifest import DRAFT, REAL, roots
+from storyboard.manifest import DRAFT, REAL, Manifest, roots
 from storyboard.rehearsal import Rehearsed
 from storyboard.store import CLIPS, SEGMENTS, Store
+from storyboard.takes import Takes, pixels_of
 
 KEEP_RUNS = 20
 
@@ -30,6 +31,7 @@ class Swept:
     stills: int
     other: int
     bytes: int
+    takes: int = 0
 
 
 def resolved(rehearsed: Rehearsed) -> frozenset[str]:
@@ -39,10 +41,13 @@ def resolved(rehearsed: Rehearsed) -> frozenset[str]:
     return frozenset(map(digest, (*crew.shots.values(), *crew.mends.values(), *crew.finishes.values(), *masters)))
 
 
-def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bool) -> Swept:
+def sweep(
+    store: Store, mode: str, current: Collection[str] = (), *, dry_run: bool, takes_of: Manifest | None = None
+) -> Swept:
     """Drop what no story of the store needs, of one mode: drafts and real clips are dropped by their own gc only.
 
-    current: keys that are needed beside those of what stories were last rendered as.
+    current: keys that are needed beside those of what stories were last rendered as. takes_of: the story whose takes
+    are dropped too, but for those it needs otherwise.
 
     Raises:
         MachineLacks: a render is using the store.
@@ -53,12 +58,13 @@ def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bo
     with store.alone() as alone:
         if not alone:
             raise MachineLacks(f"a render is using {store.root}: try again when it has ended")
-        needed = {*roots(store), *current}
+        needed = {*roots(store, (takes_of.path, mode) if takes_of is not None else None), *current}
         homes = {shelf: _homes(store, shelf) for shelf in (CLIPS, SEGMENTS)}
         modes = _modes(homes[CLIPS], mode)
         clips = [home for home in homes[CLIPS] if home.name not in needed and modes[_digest(home)] == mode]
         segments = [home for home in homes[SEGMENTS] if home.name not in needed and modes.get(_of(home), mode) == mode]
-        takes = [home for home in _inside(store.root / "takes") if home.name not in needed]
+        takes = [home for home in _inside(store.root / "takes") if not {home.name, pixels_of(home)} & needed]
+        taken = {*roots(store)} - needed  # none but where takes are dropped
         dropped = {*clips, *segments, *takes}
         live = [
             home for home in (*homes[CLIPS], *homes[SEGMENTS], *_inside(store.root / "takes")) if home not in dropped
@@ -70,7 +76,16 @@ def sweep(store: Store, mode: str, current: Collection[str] = (), *, dry_run: bo
         size = sum(_bytes(path) for path in everything)
         for path in everything if not dry_run else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return Swept(len(clips), len(segments), len(stills), len(takes) + len(other), size)
+    chosen_from = sum(home.name in taken for home in (*clips, *takes))
+    unused = sum(home.name not in taken for home in clips)
+    rest = len(clips) + len(takes) - chosen_from - unused
+    return Swept(unused, len(segments), len(stills), rest + len(other), size, chosen_from)
+
+
+def note_dropped(store: Store, manifest: Manifest, mode: str) -> None:
+    """Write down which takes of a story are gone now, so that none is made again by itself."""
+    for scene in manifest.taken(mode):
+        Takes(store, manifest, mode, scene).note_dropped()
 
 
 def _recipe(home: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from storyboard.order import closure, followers
 from storyboard.rehearsal import rehearse
 from storyboard.store import CLIPS
 from storyboard.story import After, read_story
+from storyboard.takes import Takes
 from storyboard.verify import Finding
 from storyboard.verify import verify as verify_kept
 from tests.stories import Run, chart, missing, render, scene, write_picture, write_story
@@ -134,9 +135,11 @@ def test_forced_scenes_are_made_anew_and_the_old_kept_as_takes(four: Path):
     render(four)
     forced = render(four, anew=frozenset({"inn"}))
     assert forced.rendered == ["inn"]
-    takes = Manifest(forced.store, four).takes("draft", "inn")
-    assert len(takes) == 1
-    assert load_clip(forced.store.root / "takes" / takes[0]).frames == 5
+    older, newer = Takes(forced.store, Manifest(forced.store, four), "draft", "inn").all()
+    assert (older.number, newer.number, older.key == newer.key) == (1, 2, True)
+    assert older.folder is not None
+    assert load_clip(forced.store.root / "takes" / older.folder).frames == 5
+    assert newer.folder is None
 
 
 def test_a_failing_scene_skips_what_waits_for_it(four: Path):

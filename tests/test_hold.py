@@ -346,7 +346,7 @@ class TestWan:
             wan.hold("boat", 33)
         (take,) = Manifest(wan.store, wan.path).takes("real", "boat")
         sweep(wan.store, "real", resolved(wan.rehearsed()), dry_run=False)
-        assert load_clip(wan.store.home(CLIPS, take)).frames == 17
+        assert load_clip(wan.store.home(CLIPS, take["key"])).frames == 17
         hand.log.clear()
         with pytest.raises(SceneFailed):
             wan.hold("boat", 33)
