@@ -86,7 +86,7 @@ def sharpness(frame: Frame) -> float:
     import cv2
 
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).std() / max(float(grey.std()), 1.0))
+    return _sharpness(grey)
 
 
 def look_at(frame: Frame) -> Look:
@@ -94,18 +94,18 @@ def look_at(frame: Frame) -> Look:
 
     height, width = frame.shape[:2]
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    small = frame
+    sharp, small = _sharpness(grey), frame
     if width > WIDTH:
         size = (WIDTH, max(16, round(height * WIDTH / width)))  # the search for flow needs 12 pixels
         small, grey = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (frame, grey))
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     cells = cv2.resize(lab, GRID[::-1], interpolation=cv2.INTER_AREA)
     return Look(
-        lab=lab.mean((0, 1), dtype=np.float64),
+        lab=np.array(cast("tuple[float, ...]", cv2.mean(lab))[:3]),
         cells=np.asarray(cells, dtype=np.float64),
-        contrast=float(lab[..., 0].std()),
+        contrast=_deviation(lab[..., 0]),
         saturation=float(cv2.magnitude(lab[..., 1], lab[..., 2]).mean()),
-        sharpness=sharpness(frame),
+        sharpness=sharp,
         grey=np.asarray(grey, dtype=np.uint8),
     )
 
@@ -179,6 +179,20 @@ def standing_out(values: Sequence[float]) -> Iterator[float]:
 
 def ratio(first: float, second: float) -> float:
     return max(second, FLAT) / max(first, FLAT)
+
+
+def _sharpness(grey: Any) -> float:
+    import cv2
+
+    return _deviation(cv2.Laplacian(grey, cv2.CV_32F)) / max(_deviation(grey), 1.0)
+
+
+def _deviation(values: Any) -> float:
+    """Standard deviation; OpenCV finds it some ten times as fast as NumPy."""
+    import cv2
+
+    _, deviation = cast("Any", cv2).meanStdDev(values)
+    return float(deviation.item())
 
 
 def _delta_e(first: Lab, second: Lab) -> Lab:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from post.limits import Limits
 from post.look import Drift, Look, Step, carried_on, drift, look_at, share_of_usual, standing_out, steps
 from scenes.footage import Frame
 
@@ -97,47 +98,6 @@ class Point:
 
     frame: int
     drift: Drift
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """From where on a number is a finding; units are those of `post.look` and of `Seam`.
-
-    A ratio is judged as itself or its inverse, whichever is more.
-    delta_e, cells_max, luma, contrast, saturation, sharpness: of the step over the seam.
-    flash: L that one to three frames stand out by.
-    mismatch: from here on the two frames do not show one scene.
-    duplicate: flow over the seam, to that of the next step, below which the first frame repeats the last.
-    skipped: flow over the seam, to the larger one beside it, above which frames are missing. About 2 for one frame.
-    pace: ratio of the flows before and after.
-    still: flow below which nothing moves; there, frames cannot be told apart by motion, and need not be.
-    frozen: a step whose flow is below this share of the usual one is frozen.
-    frozen_steps: so many of them in a row, at an end, are a finding.
-    blurred: sharpness of an end's frame to the usual one in its clip, below which it is blurred.
-    run_*: against the first frame of the run, anywhere along it.
-    severe: so many times its limit, a number is an error and no warning.
-    """
-
-    delta_e: float = 1.5
-    cells_max: float = 6.0
-    luma: float = 1.5
-    contrast: float = 1.12
-    saturation: float = 1.25
-    sharpness: float = 1.4
-    flash: float = 1.5
-    mismatch: float = 0.3
-    duplicate: float = 0.35
-    skipped: float = 1.5
-    pace: float = 2.5
-    still: float = 0.08
-    frozen: float = 0.2
-    frozen_steps: int = 2
-    blurred: float = 0.75
-    run_delta_e: float = 5.0
-    run_luma: float = 6.0
-    run_contrast: float = 1.4
-    run_saturation: float = 1.5
-    severe: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

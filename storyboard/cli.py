@@ -10,6 +10,7 @@ from storyboard.cli_clip import clip
 from storyboard.cli_kept import doctor, export, gc, verify
 from storyboard.cli_models import models
 from storyboard.cli_render import plan, render
+from storyboard.cli_seams import seams
 from storyboard.cli_story import graph, init, presets, schema, validate
 from storyboard.cli_takes import take, takes
 from storyboard.failures import Commands
@@ -46,6 +47,8 @@ def _options(
     """Options of storyboard itself."""
 
 
-for command in (init, validate, plan, render, take, takes, clip, export, verify, gc, graph, presets, schema, doctor):
+for command in (
+    init, validate, plan, render, take, takes, clip, export, verify, seams, gc, graph, presets, schema, doctor
+):  # fmt: skip
     app.command()(command)
 app.add_typer(models, name="models")

@@ -160,9 +160,9 @@ def _wrong_kind(place: Place, details: Sequence[ErrorDetails]) -> str:
             return f"recipe must be tables headed [recipe.NAME], not {written(given)}; [look] says which is used"
         case ("recipe", str()):
             return f"{key} stands outside a recipe: write it under a heading [recipe.NAME]"
-        case ("look" | "finish" as table,) if isinstance(given, list):
+        case ("look" | "finish" | "seams" as table,) if isinstance(given, list):
             return f"{table} is one table, headed [{table}] in single brackets"
-        case ("look" | "finish" as table,):
+        case ("look" | "finish" | "seams" as table,):
             return f"{table} must be a table, headed [{table}], not {written(given)}"
         case _:
             pass

@@ -38,6 +38,7 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield from compiler()
     yield from _attention()
     yield from _encoders()
+    yield _package("scikit-image", "`storyboard seams`", "seams")
     yield from _weights(models)
     yield from _interpolators(models)
     yield from _wan(models)

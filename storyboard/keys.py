@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from storyboard.limits_table import SeamsTable
 from storyboard.mistakes import Place
 from storyboard.schema import (
     EncodeTable,
@@ -28,6 +29,7 @@ HOMES: tuple[tuple[type[BaseModel], str], ...] = (
     (UpscaleTable, "upscale = { ... } in [finish]"),
     (InterpolateTable, "interpolate = { ... } in [finish]"),
     (EncodeTable, "encode = { ... } in [finish]"),
+    (SeamsTable, "[seams]"),
     (NagTable, "nag = { ... } in a [recipe.NAME]"),
     (StoryTable, "the first lines of the story"),
 )

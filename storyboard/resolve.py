@@ -70,6 +70,7 @@ def resolve(
         finishing=finish,
         film=film,
         tuned=tuned,
+        limits=table.seams.limits(),
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from post.encode import Preset
 from post.weights import PUBLISHED
 from scenes.wan.models import MODELS, RECIPES
+from storyboard.limits_table import SeamsTable
 from storyboard.seams import PATTERN as SEAM_PATTERN
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
@@ -250,6 +251,7 @@ class StoryTable(Table):
     scene: list[SceneTable] = Field(min_length=1, description="the scenes, in play order")
     finish: FinishTable = FinishTable()
     recipe: dict[str, RecipeTable] = Field(default={}, description="recipes of this story, by name")
+    seams: SeamsTable = SeamsTable()
 
 
 def json_schema() -> dict[str, Any]:

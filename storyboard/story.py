@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from post.limits import USUAL, Limits
 from scenes.footage import Size
 from scenes.wan.models import WanModel
 from scenes.wan.recipes import Nag
@@ -145,6 +146,7 @@ class Story:
     finishing: Finishing
     film: Path
     tuned: tuple[tuple[str, Tuned], ...] = ()
+    limits: Limits = USUAL
 
     @property
     def folder(self) -> Path:

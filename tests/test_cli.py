@@ -35,7 +35,9 @@ def story(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["--help", "render --help", "plan --help", "--version", "presets --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "render --help", "plan --help", "--version", "presets --help", "seams --help"]
+)
 def test_help_loads_nothing_heavy(command: str):
     heavy = "{'torch', 'numpy', 'av', 'cv2', 'PIL', 'tree_sitter'}"
     code = (
@@ -61,7 +63,20 @@ def test_wan_stories_are_planned_without_torch(story: Path, command: str, draft:
 
 def test_every_command_of_the_contract_is_there():
     text = run("--help").stdout
-    commands = ["init", "validate", "plan", "graph", "render", "export", "verify", "doctor", "presets", "gc", "schema"]
+    commands = [
+        "init",
+        "validate",
+        "plan",
+        "graph",
+        "render",
+        "export",
+        "verify",
+        "seams",
+        "doctor",
+        "presets",
+        "gc",
+        "schema",
+    ]
     assert [name for name in commands if not re.search(rf"^  {name} ", text, re.M)] == []
 
 

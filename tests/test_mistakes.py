@@ -244,7 +244,7 @@ def test_a_story_that_is_not_there(storyboard, tmp_path: Path):
     assert storyboard("plan", "s" * 300).err.endswith(": cannot be read: File name too long\n")
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "graph", "render", "verify", "gc", "export"])
+@pytest.mark.parametrize("command", ["validate", "plan", "graph", "render", "verify", "seams", "gc", "export"])
 def test_every_command_refuses_a_wrong_story(command: str, storyboard, tmp_path: Path):
     write_dock(tmp_path, encoded(PHOTO, "PNG"), 'camra = "push in"\n')
     said = storyboard(command, "story.toml", *(["--to", "png"] if command == "export" else []))

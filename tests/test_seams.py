@@ -18,8 +18,9 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from post.limits import Limits
 from post.look import drift, look_at, standing_out, steps
-from post.seams import Fault, Limits, Point, Seam, along, findings, measured_seam, run_findings
+from post.seams import Fault, Point, Seam, along, findings, measured_seam, run_findings
 from scenes.footage import Frame
 
 SIZE = WIDTH, HEIGHT = 208, 120
