@@ -11,6 +11,7 @@ from storyboard.cli_kept import doctor, export, gc, verify
 from storyboard.cli_models import models
 from storyboard.cli_render import plan, render
 from storyboard.cli_seams import seams
+from storyboard.cli_serve import serve
 from storyboard.cli_story import graph, init, presets, schema, validate
 from storyboard.cli_takes import take, takes
 from storyboard.failures import Commands
@@ -48,7 +49,8 @@ def _options(
 
 
 for command in (
-    init, validate, plan, render, take, takes, clip, export, verify, seams, gc, graph, presets, schema, doctor
+    init, validate, plan, render, take, takes, clip, export, verify, seams, gc, graph, presets, schema, doctor,
+    serve,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(models, name="models")

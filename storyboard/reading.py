@@ -38,7 +38,7 @@ class Reading:
             path = self.folder / (name if self.confined else Path(name).expanduser())
             if "\0" in name:
                 self.complain(place, f"{said} holds a NUL character, which no path can")
-            elif self.confined and not _real(path).is_relative_to(_real(self.folder)):
+            elif self.confined and _outside(path, name, self.folder):
                 self.complain(place, f"{said} leads outside the story's folder: name a file in it")
             else:
                 return path
@@ -86,6 +86,11 @@ class Reading:
 
 def why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _outside(path: Path, name: str, folder: Path) -> bool:
+    """Whether a path leads out of a folder, or may for a later reader, who takes ~ for a home."""
+    return name.startswith("~") or not _real(path).is_relative_to(_real(folder))
 
 
 def _real(path: Path) -> Path:

@@ -161,10 +161,11 @@ class Story:
         return before if before is not None and self.scenes[index].opens_on == After(before) else None
 
 
-def read_story(path: Path, *, decode: bool = False) -> Story:
+def read_story(path: Path, *, decode: bool = False, confined: bool = False) -> Story:
     """The story in a file. Raises StoryError with every mistake in it.
 
-    decode: read pictures whole, not only their heads, to find the damaged ones too.
+    decode: read pictures whole, not only their heads, to find the damaged ones too. confined: its paths may not leave
+    its folder.
     """
     text = _text(path)
     places = Places(text)
@@ -176,7 +177,7 @@ def read_story(path: Path, *, decode: bool = False) -> Story:
         raise StoryError([Mistake("is nested too deep to be a story", str(path))]) from None
     except ValueError:  # Python reads no number of more than 4300 digits
         raise StoryError([long_number(text, str(path), places)]) from None
-    return _resolve(data, path, places, confined=False, decode=decode)
+    return _resolve(data, path, places, confined=confined, decode=decode)
 
 
 def _text(path: Path) -> str:

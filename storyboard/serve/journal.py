@@ -1,0 +1,78 @@
+"""A job's journal, the event lines of its process, read on into the ledger: each line once, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from storyboard.serve.child import ENDED
+from storyboard.serve.ledger import Job, Ledger, Told, Untold
+
+OFTEN = 0.5
+"""Seconds between two events of progress of one scene that are kept."""
+MOST = 2**20
+
+
+class Journal:
+    """`plain` makes what a run tells fit for others: without this machine's paths."""
+
+    def __init__(self, path: Path, ledger: Ledger, plain: Callable[[Any], Any]) -> None:
+        self._path, self._ledger, self._plain = path, ledger, plain
+        self._said: dict[tuple[str, str], float] = {}
+        self._work: set[str] = set()
+        self._done: dict[str, float] = {}
+        self.code: int | None = None
+
+    def read_on(self, job: Job) -> tuple[Job, list[Told]]:
+        """What was written since, as far as its lines are whole: told, and counted as read, at once."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(job.read)
+                new = file.read(MOST)
+        except FileNotFoundError:
+            return job, []
+        whole = new[: new.rfind(b"\n") + 1]
+        if not whole:
+            return job, []
+        untold = [each for line in whole.splitlines() if (each := self._untold(line, job)) is not None]
+        facts = {"read": job.read + len(whole), "part": max(job.part, self._part())}
+        return self._ledger.change(job.id, untold, **facts)
+
+    def _untold(self, line: bytes, job: Job) -> Untold | None:
+        try:
+            facts: Any = json.loads(line)
+        except ValueError:
+            return None  # some library wrote to stdout
+        if not isinstance(facts, dict) or not isinstance(cast("dict[str, Any]", facts).get("event"), str):
+            return None
+        told = cast("dict[str, Any]", facts)
+        event, when = told.pop("event"), told.pop("time", None)
+        if event == ENDED:
+            self.code = told.get("code")
+            return None
+        self._count(event, told)
+        if event.endswith(".progress") and self._too_soon((event, told.get("scene", "")), when or 0.0):
+            return None
+        for left_out in ("id", "trace", "story"):
+            told.pop(left_out, None)
+        return Untold(event, job.id, job.story, self._plain(told), when)
+
+    def _too_soon(self, what: tuple[str, str], when: float) -> bool:
+        if when - self._said.get(what, 0.0) < OFTEN:
+            return True
+        self._said[what] = when
+        return False
+
+    def _count(self, event: str, facts: dict[str, Any]) -> None:
+        part, _, what = event.partition(".")
+        if event == "run.started":
+            self._work = {*(f"scene {n}" for n in facts["render"]), *(f"segment {n}" for n in facts["finish"])}
+        elif part in ("scene", "segment") and what != "started":
+            self._done[f"{part} {facts.get('scene')}"] = facts["done"] if what == "progress" else 1.0
+
+    def _part(self) -> float:
+        """How much of the run is done; joining is quick and not counted."""
+        done = sum(part for name, part in self._done.items() if name in self._work)
+        return round(done / len(self._work), 4) if self._work else 0.0
