@@ -60,6 +60,8 @@ COPY scripts/requirements.py /src/scripts/
 RUN python3 /src/scripts/requirements.py wan > /render.txt \
     && python3 /src/scripts/requirements.py wan dev > /check.txt
 RUN python3 /src/scripts/requirements.py timeline > /timeline.txt
+RUN python3 /src/scripts/requirements.py runpod > /runpod.txt && test -s /runpod.txt
+RUN python3 /src/scripts/requirements.py seams serve > /serve.txt && test -s /serve.txt
 
 
 FROM base AS environment
@@ -96,6 +98,21 @@ RUN --mount=type=bind,from=requirements,source=/timeline.txt,target=/tmp/timelin
     --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint /tmp/constraints.txt --requirement /tmp/timeline.txt
 
+# RunPod Serverless: their SDK, with FastAPI and boto3.
+RUN --mount=type=bind,from=requirements,source=/runpod.txt,target=/tmp/runpod.txt \
+    --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /tmp/constraints.txt --requirement /tmp/runpod.txt
+
+# RunPod mounts a network volume here; a new volume of ours takes its mode from it.
+RUN install --directory --mode=1777 /runpod-volume /runpod-volume/models
+
+# The server, and what `storyboard seams` measures with.
+RUN --mount=type=bind,from=requirements,source=/serve.txt,target=/tmp/serve.txt \
+    --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /tmp/constraints.txt --requirement /tmp/serve.txt
+
 # New layers go here, each a RUN of its own.
 WORKDIR /stories
 
@@ -114,7 +131,6 @@ USER 1000:1000
 CMD ["/src/scripts/check"]
 
 
-# Last, so that a build without a target makes this one.
 FROM environment AS render
 
 COPY pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md /src/
@@ -125,3 +141,12 @@ RUN pip install --no-cache-dir --no-deps /src
 USER 1000:1000
 ENTRYPOINT ["storyboard"]
 CMD ["--help"]
+
+
+# Last, so that a build without a target makes this one: RunPod builds a repository so.
+FROM render AS runpod
+
+ENV STORYBOARD_MODELS=/runpod-volume/models
+COPY handler.py /src/
+ENTRYPOINT []
+CMD ["python", "-u", "/src/handler.py"]

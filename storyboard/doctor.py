@@ -49,6 +49,12 @@ def examine(models: Sequence[Path], store: Path) -> Iterator[Finding]:
     yield Finding("disk", OK if free > 5e9 else NOTE, f"{gigabytes(free)} free for {store}")
 
 
+def examine_gpu() -> Iterator[Finding]:
+    """Of the same, what says whether there is a GPU to draw on."""
+    yield from _gpu()
+    yield from (finding for finding in _packages() if finding.state == MISSING)
+
+
 def _gpu() -> Iterator[Finding]:
     found = gpus()
     for index, gpu in enumerate(found):

@@ -55,20 +55,56 @@ def test_compose_file_follows_the_compose_specification():
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
 
 
-def test_render_reserves_every_nvidia_gpu_and_check_none():
-    services = compose()
-    assert services["render"]["deploy"]["resources"]["reservations"]["devices"] == [
+@pytest.mark.parametrize("name", ["serve", "render", "runpod"])
+def test_services_that_render_reserve_every_nvidia_gpu(name: str):
+    assert compose()[name]["deploy"]["resources"]["reservations"]["devices"] == [
         {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     ]
-    assert "deploy" not in services["check"]
+
+
+def test_check_needs_no_gpu():
+    assert "deploy" not in compose()["check"]
 
 
 def test_services_build_the_stages_of_their_names():
     stages = dockerfile()
     for name, service in compose().items():
-        assert service["build"]["target"] == name
-        assert name in stages
-    assert next(reversed(stages)) == "render"  # what a build without a target makes
+        assert service["build"]["target"] == ("render" if name == "serve" else name)
+        assert service["build"]["target"] in stages
+    assert next(reversed(stages)) == "runpod"  # what a build without a target makes, as RunPod's are
+
+
+def test_up_starts_the_server_alone():
+    services = compose()
+    assert [name for name, service in services.items() if not service.get("profiles")] == ["serve"]
+    assert services["render"]["profiles"] == ["render"]
+    assert services["runpod"]["profiles"] == ["runpod"]
+
+
+@pytest.mark.parametrize("name", ["serve", "runpod"])
+def test_servers_are_published_on_loopback_and_watched(name: str):
+    service = compose()[name]
+    (port,) = service["ports"]
+    assert port.startswith("127.0.0.1:")
+    inside = port.rpartition(":")[2]
+    assert f"127.0.0.1:{inside}/" in service["healthcheck"]["test"][-1]
+    assert inside in service["command"]
+    compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
+
+
+def test_runpod_runs_the_handler_as_serverless_does():
+    """In compose behind the SDK's local server; on RunPod the image's own command, with neither flag."""
+    lines = dockerfile()["runpod"]
+    assert lines[0] == Line("FROM", "render AS runpod")
+    assert Line("CMD", '["python", "-u", "/src/handler.py"]') in lines
+    assert Line("COPY", "handler.py /src/") in lines
+    assert not [line for line in lines if line.word == "RUN"]
+    command = compose()["runpod"]["command"]
+    assert command[:5] == ["python", "-u", "/src/handler.py", "--rp_serve_api", "--rp_api_host"]
+    assert [volume.rpartition(":")[2] for volume in compose()["runpod"]["volumes"]] == [
+        "/runpod-volume",
+        "/runpod-volume/models",
+    ]
 
 
 def test_weights_stories_and_caches_are_volumes():

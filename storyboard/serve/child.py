@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from storyboard.failures import FAILED, INTERRUPTED, PARTLY
-from storyboard.serve.leash import leash
+from storyboard.leash import leash
 
 ENDED = "run.ended"
 """The journal's last line: where it is missing, the process was killed, and the job goes on another time."""

@@ -23,11 +23,11 @@ from scenes.shot import MachineLacks
 from storyboard.delivery import about, film_path, soundtrack_of
 from storyboard.graph import graph_mermaid, graph_svg, graph_text
 from storyboard.identity import UNMADE, digest
+from storyboard.leash import leash
 from storyboard.manifest import Manifest, mode_of
 from storyboard.mistakes import StoryError
 from storyboard.plan import Plan, plan_of
 from storyboard.rehearsal import Rehearsed
-from storyboard.serve.leash import leash
 from storyboard.serve.names import PICTURES
 from storyboard.session import Session, open_session
 from storyboard.settings import SettingsError
