@@ -13,6 +13,8 @@ from typing import Any
 from post.finish import Segment
 from post.join import About, Join, write_film
 from post.sound import Soundtrack
+from storyboard.colour import Shade
+from storyboard.corrections import colours_said
 from storyboard.events import Events
 from storyboard.gear import Gear
 from storyboard.identity import digest
@@ -77,19 +79,15 @@ def soundtrack_of(story: Story, store: Store) -> Soundtrack | None:
     return Soundtrack(store.memory.file_digest(path), path) if path else None
 
 
-def join_film(
-    story: Story,
-    gear: Gear,
-    segments: Sequence[Segment],
-    colours: Mapping[str, str],
-    target: Path,
-    store: Store,
-    manifest: Manifest,
-    events: Events,
-) -> bool:
+def join_of(story: Story, gear: Gear, segments: Sequence[Segment], shades: Mapping[str, Shade], store: Store) -> Join:
+    """What the film is made of."""
+    said = about(story, gear, [segment.frames for segment in segments], colours_said(story, shades))
+    return Join(tuple(segments), said, soundtrack_of(story, store))
+
+
+def join_film(join: Join, mode: str, target: Path, manifest: Manifest, events: Events) -> bool:
     """The film at its place; False where it lay there already."""
-    join = Join(tuple(segments), about(story, gear, [s.frames for s in segments], colours), soundtrack_of(story, store))
-    key, mode = digest(join), mode_of(gear.draft)
+    key = digest(join)
     place = str(target.absolute())
     if manifest.film(mode, place) == [key, *(_stamp(target) or ())]:
         events.tell("film.kept", path=str(target))

@@ -14,7 +14,7 @@ from scenes.shot import Shot
 from storyboard.colour import Shade, followers_of
 from storyboard.corrections import colours_said
 from storyboard.crew import LocalCrew
-from storyboard.delivery import deliver, film_path, join_film, out_path
+from storyboard.delivery import deliver, film_path, join_film, join_of, out_path
 from storyboard.events import Events
 from storyboard.film import Reel, Wanted, film
 from storyboard.identity import digest
@@ -161,10 +161,11 @@ class Run:
         return True
 
     def join(self, segments: tuple[Segment, ...], target: Path, shades: Mapping[str, Shade]) -> bool:
-        gear, colours = self._rehearsed.gear, colours_said(self._story, shades)
-        return explained(
-            lambda: join_film(self._story, gear, segments, colours, target, self._store, self._manifest, self._events)
-        )
+        def joined() -> bool:
+            join = join_of(self._story, self._rehearsed.gear, segments, shades, self._store)
+            return join_film(join, self._mode, target, self._manifest, self._events)
+
+        return explained(joined)
 
 
 def _whole(rehearsed: Rehearsed, store: Store, reel: Reel, events: Events) -> tuple[Reel, tuple[str, ...]]:

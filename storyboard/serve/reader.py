@@ -15,12 +15,11 @@ from typing import Any
 
 import typer
 
-from post.join import Join
 from scenes.files import CLIP_FILE
 from scenes.footage import Still
 from scenes.picture import PictureError, fit_picture, picture_size
 from scenes.shot import MachineLacks
-from storyboard.delivery import about, film_path, soundtrack_of
+from storyboard.delivery import film_path, join_of
 from storyboard.graph import graph_mermaid, graph_svg, graph_text
 from storyboard.identity import UNMADE, digest
 from storyboard.leash import leash
@@ -161,7 +160,7 @@ def film(path: str, draft: bool) -> dict[str, Any]:
     missing = [*rehearsed.crew.missing_clips, *rehearsed.crew.missing_segments]
     if segments is None or missing:
         raise NotCurrent(f"the film is not rendered as the story says now: missing are {', '.join(sorted(missing))}")
-    join = Join(segments, about(story, gear, [s.frames for s in segments]), soundtrack_of(story, session.store))
+    join = join_of(story, gear, segments, rehearsed.reel.shades, session.store)
     target = film_path(story, gear.draft).absolute()
     known = Manifest(session.store, story.path).film(mode_of(gear.draft), str(target))
     facts = target.stat() if target.is_file() else None
