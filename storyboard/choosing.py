@@ -15,6 +15,7 @@ from storyboard.identity import recipe
 from storyboard.manifest import Manifest, mode_of
 from storyboard.reasons import reasons
 from storyboard.rehearsal import Rehearsed, waits
+from storyboard.reroll import command
 from storyboard.store import Store
 from storyboard.takes import Take, Takes, home_of
 
@@ -46,7 +47,7 @@ def choose(rehearsed: Rehearsed, store: Store, name: str, number: int) -> Chosen
         raise NotToBeChosen(_unknown(rehearsed, name, number, takes))
     home = takes.home(take)
     if home is None or take.seed is None:
-        again = f": {_command(rehearsed, name)} --seed {take.seed} draws it" if take.seed is not None else ""
+        again = f": {_render(rehearsed, name)} --seed {take.seed} draws it" if take.seed is not None else ""
         raise NotToBeChosen(f"{name}'s take {number} is {'dropped' if take.dropped else 'gone'}{again}")
     _check_fits(rehearsed, name, take, store)
     _check_whole(home, f"{name}'s take {number}", store)
@@ -61,15 +62,14 @@ def choose(rehearsed: Rehearsed, store: Store, name: str, number: int) -> Chosen
     return Chosen(take, written, swapped)
 
 
-def _command(rehearsed: Rehearsed, name: str) -> str:
-    draft = " --draft" if rehearsed.gear.draft else ""
-    return f"storyboard render {rehearsed.story.path}{draft} --scene {name}"
+def _render(rehearsed: Rehearsed, name: str) -> str:
+    return command(rehearsed.story, name, draft=rehearsed.gear.draft)
 
 
 def _unknown(rehearsed: Rehearsed, name: str, number: int, takes: Takes) -> str:
     there = ", ".join(str(take.number) for take in takes.all())
     if not there:
-        return f"{name} has no takes: {_command(rehearsed, name)} --takes 4 makes some"
+        return f"{name} has no takes: {_render(rehearsed, name)} --takes 4 makes some"
     return f"{name} has no take {number}; there are {there}"
 
 
@@ -94,7 +94,7 @@ def _check_fits(rehearsed: Rehearsed, name: str, take: Take, store: Store) -> No
         why = "; ".join(misfit(part, take, store)) or "the scene has changed"
         raise NotToBeChosen(
             f"{name}'s take {take.number} was made otherwise than the story now says ({why}): undo that, "
-            f"or draw its seed as the scene is now: {_command(rehearsed, name)} --seed {take.seed}"
+            f"or draw its seed as the scene is now: {_render(rehearsed, name)} --seed {take.seed}"
         )
 
 

@@ -54,7 +54,7 @@ def export(
     \b
     video      h264, hevc, av1, prores, prores-4444, ffv1 (lossless);
                h264_nvenc, hevc_nvenc (by an NVIDIA GPU)
-    pictures   png (every frame), stills (the middle frame of each scene, as drawn)
+    pictures   png (every frame), stills (the middle frame of each scene, not enlarged)
     timelines  otio, otioz (with the media inside), fcpxml, edl: a clip a scene, with
                markers, dissolves, sound and timecode, and the media beside it
     master     the finished frames, kept losslessly in the store for later exports

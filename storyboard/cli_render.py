@@ -44,7 +44,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a render would make, and why."""
-    from storyboard.plan import plan_lines, plan_of
+    from storyboard.plan import plan_of
+    from storyboard.plan_text import plan_lines
     from storyboard.session import open_session
 
     session = open_session(

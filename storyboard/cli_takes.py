@@ -59,13 +59,13 @@ def take(
     print(f"{scene}: take {number} is chosen, {wrote}")
     if chosen.swapped:
         say(f"{scene}: the take kept so far under that seed changed places with it, and stays a take")
-    _say_stale(open_session(story, store), draft)
+    _say_stale(open_session(story, store), draft, changed=chosen.written or chosen.swapped)
 
 
-def _say_stale(session: Session, draft: bool) -> None:
-    """What a render would make now."""
+def _say_stale(session: Session, draft: bool, *, changed: bool) -> None:
+    """What a render would make now. changed: the scene has another clip, so the film at least is another."""
     from storyboard.manifest import DRAFT
-    from storyboard.plan import KEPT, plan_of
+    from storyboard.plan import KEPT, MEND, plan_of
 
     rehearsed = session.rehearsed(draft)
     stale = [scene for scene in plan_of(rehearsed, session.store).scenes if scene.state != KEPT]
@@ -75,8 +75,9 @@ def _say_stale(session: Session, draft: bool) -> None:
     if session.mode(draft) == DRAFT:
         say("it was chosen by its draft; a seed means another picture to the model")
     command = f"storyboard render {session.story.path}{' --draft' if session.mode(draft) == DRAFT else ''}"
-    clips = f"{len(stale)} clip{'s' * (len(stale) != 1)} to render" if stale else "no clip to render"
-    print(f"{clips}, {len(finish)} to finish: {command}" if stale or finish else "nothing is stale")
+    count = sum(scene.state != MEND for scene in stale)
+    clips = f"{count} clip{'s' * (count != 1)} to render" if count else "no clip to render"
+    print(f"{clips}, {len(finish)} to finish: {command}" if stale or finish or changed else "nothing is stale")
 
 
 def takes(

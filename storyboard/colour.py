@@ -19,6 +19,10 @@ from storyboard.story import After, Anchored, Opening, Scene, Story
 T = TypeVar("T", Match, Ends)
 
 
+UNKNOWN = Graded(follows=(UNMADE,))
+"""Of a segment whose colour follows a clip that is not there yet."""
+
+
 class Measuring(Protocol):
     """Who reads frames for it: a crew."""
 
@@ -60,8 +64,9 @@ class Colours:
             return
         earlier = self.shades[before]
         run = (*earlier.run, clip.digest)
-        unmade = clip.digest.startswith(UNMADE) or opened_on.digest.startswith(UNMADE) or not earlier.known
-        if unmade:
+        unmade = clip.digest.startswith(UNMADE) or opened_on.digest.startswith(UNMADE)
+        towards = self._shown_at_end(scene)
+        if unmade or not earlier.known or (towards is not None and not towards.known):
             self.shades[scene.name] = Shade(None, run, known=False)
             return
         found = self._crew.match(clip, opened_on)
@@ -77,13 +82,18 @@ class Colours:
         match scene.ends_on:
             case Path() if not scene.held:
                 return AS_DRAWN
-            case Opening(other):
-                source = self._story.scene(other).opens_on
-                return _end(self.shades[source.scene]) if isinstance(source, After) else AS_DRAWN
+            case Opening():
+                towards = self._shown_at_end(scene)
+                return _end(towards) if towards is not None else AS_DRAWN
             case _ if asked.drift:
                 return numbers_of(within(after(easing(self._crew.ends(handed), asked.drift), first), RUN))
             case _:
                 return numbers_of(first)
+
+    def _shown_at_end(self, scene: Scene) -> Shade | None:
+        """Of the clip whose frame a scene ends on; None where it ends on no clip's."""
+        source = self._story.scene(scene.ends_on.scene).opens_on if isinstance(scene.ends_on, Opening) else None
+        return self.shades[source.scene] if isinstance(source, After) else None
 
     def graded(self, index: int, beside: Mapping[str, Shade], tail: str | None) -> Graded | None:
         """Of all that a scene's segment is made from; None where all of it stays as it was drawn.
@@ -91,12 +101,14 @@ class Colours:
         beside: of scenes that are not in the walk. tail: the scene that it dissolves from.
         """
         own, before = self.shades[self._story.scenes[index].name], self._story.lead(index)
-        lead = self.shades[before].handed_on if before is not None else None
+        lead = self.shades[before] if before is not None else None
         other = None if tail is None else self.shades.get(tail) or beside.get(tail)
-        of_tail = other.grade if other is not None else None
-        if own.grade is lead is of_tail is None:
+        if not all(shade is None or shade.known for shade in (own, lead, other)):
+            return UNKNOWN
+        of_lead, of_tail = lead.handed_on if lead is not None else None, other.grade if other is not None else None
+        if own.grade is of_lead is of_tail is None:
             return None
-        return Graded(own.grade, lead, of_tail, own.run[:-1])
+        return Graded(own.grade, of_lead, of_tail, own.run[:-1])
 
 
 def _end(shade: Shade) -> Numbers:

@@ -9,7 +9,7 @@ import numpy as np
 from post.grade import Grade, Matrix, matrix_of
 from post.match import LUMA
 from storyboard.colour import Shade, anchor_of
-from storyboard.identity import Json, recipe
+from storyboard.identity import UNMADE, Json, recipe
 from storyboard.story import Story
 
 MIDDLE = 128.0
@@ -26,7 +26,7 @@ def colours_said(story: Story, shades: Mapping[str, Shade]) -> dict[str, str]:
 
 
 def _said(story: Story, index: int, shades: Mapping[str, Shade]) -> str | None:
-    scene, shade = story.scenes[index], shades.get(story.scenes[index].name)
+    shade = shades.get(story.scenes[index].name)
     if shade is None:
         return None
     anchor = anchor_of(story, index)
@@ -36,11 +36,17 @@ def _said(story: Story, index: int, shades: Mapping[str, Shade]) -> str | None:
         return "as drawn: the scenes after it are matched to it" if followed else None
     to = f"matched to {story.scenes[anchor].name}"
     if not shade.known:
-        return f"{to}, once {scene.name} is drawn"
+        return f"{to}, once {awaited(story, index, shade)} is drawn"
     if not shade.alike:
         return f"shown as {story.scenes[index - 1].name}: its first frame is too unlike what it opens on to be {to}"
     far = "" if shade.whole else ", as far as a grade may go"
     return f"{to}{far}: {correction(shade.grade)}"
+
+
+def awaited(story: Story, index: int, shade: Shade) -> str:
+    """The last scene of a run up to this one that has no clip yet; this one where its run is there."""
+    run = zip(story.scenes[anchor_of(story, index) :], shade.run, strict=False)
+    return [story.scenes[index].name, *(scene.name for scene, clip in run if clip.startswith(UNMADE))][-1]
 
 
 def correction(grade: Grade | None) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 from post.sound import soundtrack_seconds
 from post.weights import PUBLISHED
 from scenes.footage import Size
+from storyboard.finish_table import FinishTable, InterpolateTable, UpscaleTable
 from storyboard.mistakes import Place, did_you_mean, written
 from storyboard.reading import Reading
-from storyboard.schema import FinishTable, InterpolateTable, StoryTable, UpscaleTable
+from storyboard.schema import StoryTable
 from storyboard.story import Finishing
 
 SIZE_LIMIT = 16384

@@ -20,7 +20,7 @@ def footprint(rehearsed: Rehearsed) -> tuple[str | None, str | None]:
     the widest plan.
     """
     options, crew = rehearsed.options, rehearsed.crew
-    drawn = drawn_by_wan(crew.shots, crew.missing_clips)
+    drawn = drawn_by_wan(crew.shots, crew.undrawn)
     asked = [device for device in (options.device, options.finish_on) if device and not device.startswith("vulkan")]
     wrong = any(device_problem(device) is not None for device in asked)
     if wrong or not drawn or any(_missing(wan) for _, wan in drawn):

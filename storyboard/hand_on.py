@@ -23,6 +23,10 @@ class HandOn:
     def least(self, frames: int) -> int:
         return frames - self.trim - self.among + 1
 
+    def fits(self, frames: int) -> bool:
+        """Whether a clip of so many has all the frames that may be handed on; one from before an edit may not."""
+        return self.least(frames) >= 1
+
 
 LAST = HandOn()
 

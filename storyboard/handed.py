@@ -60,15 +60,19 @@ def _chosen(clip: Clip, how: HandOn) -> tuple[int, Frame]:
     return max(there, key=lambda each: (round(sharpness(each[1]), 5), each[0]) if how.among > 1 else (0.0, each[0]))
 
 
-def hands_on(scene: Scene, found: Handed | None) -> str | None:
-    """Which frame of how many, in words, or what is held; None where it is simply the last."""
+def hands_on(scene: Scene, found: Handed | None, *, opened_on: bool) -> str | None:
+    """Which frame of how many, in words, or what is held; None where it is simply the last.
+
+    opened_on: whether a scene opens on it.
+    """
     if scene.held and isinstance(scene.ends_on, Path):
         return f"ends on the frame it holds, {scene.ends_on.name}"
     how, frames = scene.hand_on, scene.frames
     if how == LAST:
         return None
     if how.among == 1:
-        return f"hands on frame {how.most(frames)} of {frames}: {how.trim} left out at the end"
+        verb = "hands on" if opened_on else "ends on"
+        return f"{verb} frame {how.most(frames)} of {frames}: {how.trim} left out at the end"
     if found is None or found.clip.digest.startswith(UNMADE):
         least, most = frames - how.most(frames), frames - how.least(frames)
         return f"hands on the sharpest of {how.among}: {least} to {most} of {frames} frames left out at the end"

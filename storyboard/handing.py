@@ -43,6 +43,8 @@ def hand_on_of(table: SceneTable, look: Look, place: Place, frames: int, reading
         return LAST
     key = "trim_end" if trim > frames - REMAIN or among == 1 else "hand_on"
     left = frames - trim - among + 1
+    if left < REMAIN and said.whose(key) in [place for place, _ in reading.found]:
+        return LAST  # what [look] says is told once
     if left < REMAIN:
         value, named = _value(said.own(key)), written(table.name)
         may, remedy = "may leave" if among > 1 else "leaves", "name less, or make the scene longer"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from storyboard.order import followers
 from storyboard.production import Outcome, produce
 from storyboard.publish import published
 from storyboard.rehearsal import Rehearsed, rehearse
-from storyboard.reroll import check_writable, drawn_seed
+from storyboard.reroll import check_writable, command, drawn_seed
 from storyboard.store import CLIPS, Store
 from storyboard.story import Scene, Story
 from storyboard.takes import Takes
@@ -119,9 +118,11 @@ def _handed_on(rehearsed: Rehearsed, scene: Scene, store: Store) -> Still:
     clip = rehearsed.reel.clips.get(scene.name)
     if clip is None or scene.name in rehearsed.crew.missing_clips:
         clip = _last_rendered(rehearsed, scene, store)
-    if clip is None or clip.size != rehearsed.story.size:
-        what = f"{scene.name} is not rendered, so it has no end to hold"
-        raise NotRendered(f"{what}: run `storyboard render --scene {scene.name}` first")
+    if clip is None or clip.size != rehearsed.story.size or not scene.hand_on.fits(clip.frames):
+        now = "" if clip is None else " as the story has it now"
+        what = f"{scene.name} is not rendered{now}, so it has no end to hold"
+        first = command(rehearsed.story, scene.name, draft=rehearsed.gear.draft)
+        raise NotRendered(f"{what}: run `{first}` first")
     found = handed(store, clip, scene.hand_on, keep=True).still
     store.copy_still(found)
     return store.still(found.digest)
@@ -149,8 +150,8 @@ def _place(folder: Path, name: str, frame: Still) -> Path:
 
 def _remedy(new: Held, scene: Scene, options: Options) -> str:
     """What can be done about an end that is too far off."""
-    command = f"storyboard render {shlex.quote(str(new.story.path))}{' --draft' if options.draft else ''}"
-    again = f"`{command} --scene {new.scene} --hold` tries another seed"
+    render = command(new.story, new.scene, draft=options.draft)
+    again = f"`{render} --hold` tries another seed"
     free = " (once `hold` is dropped from it)" if scene.held else ""
-    cascade = f"`{command} --scene {new.scene} --seed {new.seed}`{free} draws it without, and what follows anew"
+    cascade = f"`{render} --seed {new.seed}`{free} draws it without, and what follows anew"
     return f". The take is kept and the story is as it was. {again}; {cascade}"

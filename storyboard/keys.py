@@ -7,19 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from storyboard.finish_table import EncodeTable, FinishTable, InterpolateTable, UpscaleTable
 from storyboard.limits_table import SeamsTable
 from storyboard.mistakes import Place
-from storyboard.schema import (
-    EncodeTable,
-    FinishTable,
-    InterpolateTable,
-    Look,
-    NagTable,
-    RecipeTable,
-    SceneTable,
-    StoryTable,
-    UpscaleTable,
-)
+from storyboard.schema import Look, NagTable, RecipeTable, SceneTable, StoryTable
 
 HOMES: tuple[tuple[type[BaseModel], str], ...] = (
     (Look, "[look]"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from post.limits import Limits, known_limits
+from storyboard.table import Table
 
 KNOWN = {limit.name: limit for limit in known_limits()}
 
@@ -23,10 +24,8 @@ def _count(name: str) -> Any:
     return Field(default=None, ge=round(limit.least), le=round(limit.most), description=said)
 
 
-class SeamsTable(BaseModel):
+class SeamsTable(Table):
     """What `storyboard seams` calls a finding; each key is a limit's name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     delta_e: float | None = _limit("delta_e")
     cells_max: float | None = _limit("cells_max")

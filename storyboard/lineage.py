@@ -14,7 +14,7 @@ from storyboard.choosing import misfit
 from storyboard.handed import handed
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
-from storyboard.plan import BROKEN, KEPT, PlannedScene, plan_of
+from storyboard.plan import BROKEN, KEPT, MEND, PlannedScene, plan_of
 from storyboard.rehearsal import Rehearsed, waits
 from storyboard.store import CLIPS, Store
 from storyboard.story import After, Scene
@@ -87,7 +87,7 @@ class Lineage:
         there = {home for take in takes if (home := home_of(take, self._store)) is not None}
         clip = self._clip(scene, planned)
         if clip is not None and clip not in there:  # none of the takes: rendered since, or there are none
-            rows.append(self._other(scene, clip, planned.state == KEPT))
+            rows.append(self._other(scene, clip, planned.state in (KEPT, MEND)))
         return ListedScene(scene.name, planned.state, planned.why, tuple(rows))
 
     def _takes(self, name: str) -> tuple[Take, ...]:
@@ -97,7 +97,7 @@ class Lineage:
         """Where the scene's clip lies, or else the one that it last had."""
         shot = self._rehearsed.crew.shots.get(scene.name)
         key = self._manifest.scene(self._mode, scene.name).get("shot")
-        if planned.state == KEPT and shot is not None:
+        if planned.state in (KEPT, MEND) and shot is not None:
             key = digest(shot)
         home = self._store.home(CLIPS, key) if key else None
         return home if home is not None and home.is_dir() else None
@@ -138,14 +138,17 @@ class Lineage:
             part = self._part(scene)
             takes = sorted(self._takes(name), key=lambda take: (part is not None and part.chosen(take), -take.number))
             homes = ((take, home_of(take, self._store)) for take in takes)
-            found = ((self._still(home, scene), take.number) for take, home in homes if home is not None)
+            found = ((self._still(take, home, scene, part), take.number) for take, home in homes if home is not None)
             self._handed[name] = {still: number for still, number in found if still is not None}
         return self._handed[name]
 
-    def _still(self, home: Path, scene: Scene) -> str | None:
-        """What the clip in a folder hands on; None where it cannot be read: verify tells of that."""
+    def _still(self, take: Take, home: Path, scene: Scene, part: Part | None) -> str | None:
+        """What a take hands on; None where it is too short for that, or cannot be read: verify tells of that."""
+        if scene.held and part is not None and part.shot.last is not None and part.fits(take):
+            return part.shot.last.digest  # once it is mended
         try:
-            return handed(self._store, load_clip(home), scene.hand_on, keep=False).still.digest
+            clip, how = load_clip(home), scene.hand_on
+            return handed(self._store, clip, how, keep=False).still.digest if how.fits(clip.frames) else None
         except DamagedFile:
             return None
 
@@ -166,8 +169,9 @@ def as_json(rehearsed: Rehearsed, scenes: Sequence[ListedScene]) -> dict[str, An
 def lines(scenes: Sequence[ListedScene]) -> Iterator[str]:
     """As text, of at most 80 columns where no reason is long."""
     for scene in scenes:
-        state = f"{scene.state}{f': {scene.why}' if scene.why else ''}"
-        yield f"{scene.name}  {scene.why if scene.state == BROKEN else state}"
+        said = scene.state == BROKEN or scene.why.startswith(scene.state)  # "waits for dock"
+        state = scene.why if said else f"{scene.state}{f': {scene.why}' if scene.why else ''}"
+        yield f"{scene.name}  {state}"
         for take in scene.takes:
             name = "clip" if take.number is None else f"take {take.number}"
             made = take.made.replace("T", " ")[:16] if take.made else ""

@@ -81,6 +81,13 @@ class Manifest:
             return
         self._write(mode, changed, mode)
 
+    def note_clip(self, mode: str, scene: str, key: str, home: Path) -> None:
+        """Write down a scene's clip: the key of its shot, and of the mended one where that is what lies in `home`."""
+        keys = {"shot": key}
+        if home.name != key or "mend" in self.scene(mode, scene):
+            keys["mend"] = home.name if home.name != key else ""
+        self.note(mode, scene=scene, keys=keys)
+
     def note_takes(self, mode: str, scene: str, changed: Callable[[list[Any]], list[Any]]) -> None:
         """Records of takes made of those that are there while no other run writes."""
 

@@ -55,8 +55,7 @@ class Mending:
         far = TooFar(found, key)
         if scene in self._judged:
             raise far
-        remedy = f"mended all the same, which may show: `render --scene {scene} --hold` tries another seed"
-        self._events.tell("note", text=f"{scene}: {far}: {remedy}")
+        self._events.tell("scene.far", scene=scene, key=key, what=str(far))
 
 
 def _target(shot: Shot) -> Still:

@@ -10,7 +10,8 @@ from scenes.animatic import Animatic
 from scenes.files import read_facts
 from scenes.footage import DamagedFile
 from scenes.wan.renderer import Wan
-from storyboard.corrections import colours_said, why_graded_anew
+from storyboard.colour import Shade
+from storyboard.corrections import awaited, colours_said, why_graded_anew
 from storyboard.delivery import film_path
 from storyboard.footprint import footprint
 from storyboard.handed import hands_on
@@ -21,19 +22,21 @@ from storyboard.notes import long_prompts, lora_said, scene_notes, story_notes
 from storyboard.readiness import bytes_needed
 from storyboard.reasons import reasons
 from storyboard.rehearsal import Rehearsed
-from storyboard.room import free_bytes, gigabytes
+from storyboard.room import free_bytes
 from storyboard.serving import serving, steps_said
 from storyboard.store import CLIPS, SEGMENTS, Store
 from storyboard.story import After, Opening, Scene
 from storyboard.transitions import film_rate
 
-KEPT, RENDER, WAITS, BROKEN = "kept", "render", "waits", "broken"
+KEPT, RENDER, MEND, WAITS, BROKEN = "kept", "render", "mend", "waits", "broken"
+MAKE = "make"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedScene:
-    """`state`: kept, render, waits (for a scene whose last frame is not known yet), or broken (a picture is).
-    `segment`: kept, make, or waits (for the clip that it dissolves from). `colour`: how it is corrected;
+    """`state`: kept, render, mend (kept as drawn, to be brought to end on the frame it holds), waits (for a scene whose
+    last frame is not known yet), or broken (a picture is). `segment`: kept, make, or waits (for a clip that it
+    dissolves from, or whose colour it follows). `colour`: how it is corrected;
     `colour_why`: why a kept clip's segment is made anew for it. `hands_on`: which frame, where it is not simply
     the last."""
 
@@ -89,8 +92,9 @@ def plan_of(rehearsed: Rehearsed, store: Store) -> Plan:
     manifest = Manifest(store, story.path)
     long = long_prompts(rehearsed.crew.shots, gear.drawings.located) if gear.drawings is not None else {}
     colours = colours_said(story, rehearsed.reel.shades)
+    opened = {scene.opens_on.scene for scene in story.scenes if isinstance(scene.opens_on, After)}
     planned = tuple(
-        _scene(index, rehearsed, store, manifest, long.get(scene.name), colours.get(scene.name))
+        _scene(index, rehearsed, store, manifest, long.get(scene.name), colours.get(scene.name), scene.name in opened)
         for index, scene in enumerate(story.scenes)
         if scene.name in _walked(rehearsed)
     )
@@ -126,17 +130,23 @@ def _walked(rehearsed: Rehearsed) -> set[str]:
 
 
 def _scene(
-    index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest, more: str | None, colour: str | None
+    index: int,
+    rehearsed: Rehearsed,
+    store: Store,
+    manifest: Manifest,
+    more: str | None,
+    colour: str | None,
+    opened_on: bool,
 ) -> PlannedScene:
-    crew, story = rehearsed.crew, rehearsed.story
+    """more: a note. opened_on: whether a scene opens on it."""
+    story = rehearsed.story
     scene = story.scenes[index]
     state, why = _state(scene, rehearsed, store, manifest)
     renderer = rehearsed.gear.renderer(scene, story)
     drawn_by = renderer.move if isinstance(renderer, Animatic) else scene.recipe
     if isinstance(renderer, Wan):
         drawn_by = f"{scene.recipe} ({steps_said(renderer.recipe)})"
-    segment = "make" if scene.name in crew.missing_segments else KEPT
-    segment = WAITS if scene.name in rehearsed.reel.unfinished else segment
+    segment, why_anew = _segment(index, state, rehearsed, store, manifest)
     size = f"{story.size[0]}x{story.size[1]}"
     seconds = round(float(Fraction(scene.frames) / story.fps), 3)
     notes = (*scene_notes(scene, rehearsed.gear), *([more] if more else []))
@@ -155,16 +165,32 @@ def _scene(
         loras,
         planned_seam(story.scenes, index, film_rate(story.fps, rehearsed.gear.interpolate)),
         colour,
-        _colour_why(index, rehearsed, store, manifest) if state == KEPT and segment == "make" else None,
-        hands_on(scene, rehearsed.reel.handed.get(scene.name)),
+        why_anew,
+        hands_on(scene, rehearsed.reel.handed.get(scene.name), opened_on=opened_on),
     )
 
 
-def _colour_why(index: int, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> str | None:
+def _segment(index: int, state: str, rehearsed: Rehearsed, store: Store, manifest: Manifest) -> tuple[str, str | None]:
+    """What becomes of a scene's segment, and why a kept clip's follows another colour."""
+    story, reel = rehearsed.story, rehearsed.reel
+    name = story.scenes[index].name
+    if name in reel.unfinished:
+        return WAITS, None
+    if name not in rehearsed.crew.missing_segments:
+        return KEPT, None
+    shade = reel.shades.get(name)
+    if state != KEPT or shade is None:
+        return MAKE, None
+    if not shade.known:
+        return WAITS, f"colour follows {awaited(story, index, shade)}'s new clip"
+    return MAKE, _colour_why(index, rehearsed, shade, store, manifest)
+
+
+def _colour_why(index: int, rehearsed: Rehearsed, shade: Shade, store: Store, manifest: Manifest) -> str | None:
     """Against the segment that was made last, if it is there."""
     story, name = rehearsed.story, rehearsed.story.scenes[index].name
-    key, shade = manifest.scene(mode_of(rehearsed.gear.draft), name).get("segment"), rehearsed.reel.shades.get(name)
-    if key is None or shade is None:
+    key = manifest.scene(mode_of(rehearsed.gear.draft), name).get("segment")
+    if key is None:
         return None
     home = store.home(SEGMENTS, key)
     try:
@@ -187,6 +213,8 @@ def _state(scene: Scene, rehearsed: Rehearsed, store: Store, manifest: Manifest)
     old_key = manifest.scene(mode_of(rehearsed.gear.draft), scene.name).get("shot")
     if scene.name in rehearsed.options.anew:
         return RENDER, "asked for anew"
+    if scene.name in crew.to_mend:
+        return MEND, "to end on the frame it holds"
     if old_key is None:
         return (WAITS, f"waits for {waiting}") if waiting else (RENDER, "never made")
     why = reasons(_old_recipe(store, old_key), recipe(shot), scene)
@@ -216,38 +244,3 @@ def _old_recipe(store: Store, key: str) -> Json:
         return read_facts(store.home(CLIPS, key) / "recipe.json").get("recipe")
     except DamagedFile:
         return None
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan as text."""
-    width = max([len(scene.name) for scene in plan.scenes] + [5])
-    lines = [f"{plan.story} ({plan.mode})", ""]
-    for scene in plan.scenes:
-        facts = (
-            f"{scene.frames:>4} frames {scene.seconds:>6.2f} s  {scene.size}  seed {scene.seed:<10}  {scene.drawn_by}"
-        )
-        anew = f"  (finished anew: {scene.colour_why})" if scene.colour_why else "  (finished anew)"
-        segment = "" if scene.segment == KEPT or scene.state != KEPT else anew
-        if scene.segment == WAITS:
-            segment = "  (finished once the scene before it is there)"
-        why = f": {scene.why}" if scene.why and scene.state != WAITS else f" for {scene.why[10:]}" if scene.why else ""
-        lines.append(f"  {scene.name:<{width}}  {facts}  {scene.state}{why}{segment}")
-        lines += [f"  {'':<{width}}  - {scene.seam.says}"] if scene.seam else []
-        lines += [f"  {'':<{width}}  - colour {scene.colour}"] if scene.colour else []
-        lines += [f"  {'':<{width}}  - {scene.hands_on}"] if scene.hands_on else []
-        lines += [f"  {'':<{width}}  - LoRA {lora}" for lora in scene.loras]
-        lines += [f"  {'':<{width}}  - {note}" for note in scene.notes]
-    lines.append("")
-    lines += [f"  {line}" for line in plan.weights]
-    lines += [f"  memory: {plan.memory}"] if plan.memory else []
-    lines += [f"  draft: {stand_in}" for stand_in in plan.stand_ins]
-    lines += [f"  note: {note}" for note in plan.notes]
-    lines += [f"  lacks: {lack}" for lack in plan.lacks]
-    count = str(plan.at_least) if plan.at_least == plan.at_most else f"{plan.at_least} to {plan.at_most}"
-    lines.append(f"  clips to render: {count} of {len(plan.scenes)}")
-    less = f" ({plan.dissolves} frames less by dissolves)" if plan.dissolves else ""
-    count = f"{plan.film_frames_at_least} to " if plan.film_frames_at_least else ""
-    film = f"{count}{plan.film_frames} frames at {plan.film_fps}/s, {plan.film_seconds:.2f} s{less}, {plan.film_size}"
-    lines.append(f"  film: {film} -> {plan.film}")
-    lines.append(f"  disk: at most {gigabytes(plan.disk_needed)} needed, {gigabytes(plan.disk_free)} free")
-    return lines

@@ -87,18 +87,18 @@ class Run:
     def tell_start(self) -> None:
         self._manifest.note(self._mode, only={scene.name for scene in self._story.scenes})
         crew = self._rehearsed.crew
-        work = {"render": sorted(crew.missing_clips), "finish": sorted(crew.missing_segments)}
+        work = {"render": sorted(crew.undrawn), "finish": sorted(crew.missing_segments)}
         stand_ins = [str(stand_in) for stand_in in self._rehearsed.gear.stand_ins]
         self._events.tell(
             "run.started", story=str(self._story.path), mode=self._mode, **work, stand_ins=stand_ins or None
         )
-        for text in render_notes(self._story, self._rehearsed.gear, crew.shots, crew.missing_clips):
+        for text in render_notes(self._story, self._rehearsed.gear, crew.shots, crew.undrawn):
             self._events.tell("note", text=text)
 
     def walk(self) -> Reel:
         rehearsal, options = self._rehearsed.crew, self._options
-        expected = {name: shot for name, shot in rehearsal.shots.items() if name in rehearsal.missing_clips}
-        gear, drawn = self._rehearsed.gear, drawn_by_wan(rehearsal.shots, rehearsal.missing_clips)
+        expected = {name: shot for name, shot in rehearsal.shots.items() if name in rehearsal.undrawn}
+        gear, drawn = self._rehearsed.gear, drawn_by_wan(rehearsal.shots, rehearsal.undrawn)
         place = workplace(self._story, gear, options, drawn)
         if place.says and rehearsal.missing_segments:
             self._events.tell("note", text=place.says)
@@ -111,7 +111,7 @@ class Run:
             for of, moved in crew.takes:
                 Takes(self._store, self._manifest, self._mode, of).forced(moved)
             crew.takes.clear()
-            self._manifest.note(self._mode, scene=scene, keys=self._kept_as(scene, shot, clip))
+            self._manifest.note_clip(self._mode, scene, digest(shot), clip.path)
             if self._on_kept is not None:
                 self._on_kept(scene)
 
@@ -129,13 +129,6 @@ class Run:
             if scene in rehearsal.missing_segments:
                 self._events.tell("note", text=f"colour of {scene}: {text}")
         return reel
-
-    def _kept_as(self, scene: str, shot: Shot, clip: Clip) -> dict[str, str]:
-        """The keys of a scene's clip: as it was drawn, and mended where it is."""
-        keys, home = {"shot": digest(shot)}, clip.path.name
-        if home != keys["shot"] or "mend" in self._manifest.scene(self._mode, scene):
-            keys["mend"] = home if home != keys["shot"] else ""
-        return keys
 
     def walk_alike(self) -> Reel:
         """A walk whose segments join."""

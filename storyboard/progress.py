@@ -58,6 +58,11 @@ def sentence(event: Event) -> str | None:
             return f"{scene}: seed {event['seed']} written into {event['path']}"
         case "scene.mended":
             return f"{scene}: mended to end on the frame it holds; as drawn its end was off by {event['apart']}"
+        case "scene.far":
+            remedy = f"`render --scene {scene} --hold` tries another seed"
+            return f"{scene}: {event['what']}: mended all the same, which may show: {remedy}"
+        case "take.far":
+            return f"{scene} take {event['take']}: {event['what']}: mended all the same, which may show"
         case "hold.written":
             stays = f"; {', '.join(event['stays'])}: as before" if event["stays"] else ""
             return f"{scene}: seed {event['seed']}{_held(event)} written into {event['path']}{stays}"

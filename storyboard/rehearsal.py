@@ -32,7 +32,8 @@ from storyboard.worker import settled
 
 
 class Rehearsal:
-    """What was asked of it, by scene, and which of that is not kept."""
+    """What was asked of it, by scene, and which of that is not kept. `to_mend`: of the missing clips, those that are
+    kept as they were drawn, and lack their mending alone."""
 
     at_once = 1
 
@@ -42,7 +43,13 @@ class Rehearsal:
         self.finishes: dict[str, Finish] = {}
         self.mends: dict[str, Mend] = {}
         self.missing_clips: set[str] = set()
+        self.to_mend: set[str] = set()
         self.missing_segments: set[str] = set()
+
+    @property
+    def undrawn(self) -> set[str]:
+        """Scenes that must be drawn."""
+        return self.missing_clips - self.to_mend
 
     def still(self, picture: Path, size: tuple[int, int], fit: str, background: Colour) -> Still:
         how = fitting(size, fit, background)
@@ -60,6 +67,7 @@ class Rehearsal:
         if mend is not None:
             self.mends[scene] = mend
             home = self._found(CLIPS, digest(mend))
+            self.to_mend |= {scene} if home is None else set()
         if home is not None:
             return settled(load_clip(home))
         self.missing_clips.add(scene)
@@ -75,8 +83,7 @@ class Rehearsal:
     def finish(self, scene: str, finish: Finish) -> Future[Segment]:
         self.finishes[scene] = finish
         key = digest(finish)
-        made = not any(clip.digest.startswith(UNMADE) for clip in clips_of(finish))
-        home = self._found(SEGMENTS, key) if made else None
+        home = None if any(of.startswith(UNMADE) for of in made_from(finish)) else self._found(SEGMENTS, key)
         if home is not None:
             return settled(load_segment(home))
         self.missing_segments.add(scene)
@@ -110,9 +117,10 @@ class Rehearsal:
         """Nothing is open."""
 
 
-def clips_of(finish: Finish) -> tuple[Clip, ...]:
-    """The clips a segment is made from."""
-    return (finish.span.clip, *([finish.opens.tail.clip] if isinstance(finish.opens, Dissolve) else []))
+def made_from(finish: Finish) -> tuple[str, ...]:
+    """Digests of the clips that a segment is made from, and of those that its colour follows."""
+    tail = (finish.opens.tail.clip.digest,) if isinstance(finish.opens, Dissolve) else ()
+    return (finish.span.clip.digest, *tail, *(finish.colour.follows if finish.colour is not None else ()))
 
 
 def waits(shot: Shot) -> bool:
@@ -136,7 +144,7 @@ class Rehearsed:
     @property
     def lacks(self) -> tuple[str, ...]:
         """What must be put right before this can be made, each with its remedy."""
-        return (*self.gear.lacks, *(self.gear.lacks_to_draw if self.crew.missing_clips else ()))
+        return (*self.gear.lacks, *(self.gear.lacks_to_draw if self.crew.undrawn else ()))
 
     def check_known(self) -> None:
         """Raises MachineLacks where files are missing whose digests would tell which clips are the story's."""
@@ -170,5 +178,5 @@ def _beside(
     if not wanted:
         return {}, {}
     whole = rehearse(story, store, replace(options, scenes=None), say)
-    kept = (wanted - whole.crew.missing_clips) & whole.reel.shades.keys()
+    kept = {name for name, shade in whole.reel.shades.items() if shade.known} & (wanted - whole.crew.missing_clips)
     return {name: whole.reel.handed[name] for name in kept}, {name: whole.reel.shades[name] for name in kept}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scenes.footage import Size
 from scenes.picture import Colour, parse_colour
 from scenes.wan.models import I2V_A14B, WanModel, model_of, whole_frames
+from storyboard.clip_size import clip_size
 from storyboard.complaints import complaints, mended, places_of
-from storyboard.finishing import film_file, finishing, parse_size
+from storyboard.finishing import film_file, finishing
 from storyboard.handing import hand_on_of, handing_on
 from storyboard.holding import check_held, held_picture
 from storyboard.links import check_links
@@ -28,8 +27,6 @@ from storyboard.seams import CUT, Seam, SeamError, parse_seam
 from storyboard.story import After, Anchored, Opening, Scene, Story
 from storyboard.transitions import check_lengths, check_places
 from storyboard.wording import joined
-
-CLIP_SIDE_LIMIT = 4096
 
 
 def resolve(
@@ -45,7 +42,7 @@ def resolve(
     check_links(scenes, reading)
     scenes = handing_on(scenes, table, reading)
     check_places(scenes, reading)
-    size = _size(table.look.size, table, model, reading)
+    size = clip_size(table.look.size, table, model, reading)
     check_held(table, size, reading)
     film = film_file(table, path, reading)
     recipes, tuned = recipes_of(table, model, reading)
@@ -229,30 +226,3 @@ def _ending(table: SceneTable, place: Place, model: WanModel, reading: Reading) 
     if table.end_image is not None:
         return reading.picture((*place, "end_image"), table.end_image)
     return None
-
-
-def _size(text: str, table: StoryTable, model: WanModel, reading: Reading) -> Size | None:
-    place: Place = ("look", "size")
-    if text.strip().lower() == "auto":
-        return _auto_size(table, model, reading)
-    size = parse_size(text)
-    said = f"size = {written(text)}"
-    if size is None or 0 in size:
-        reading.complain(place, f'{said} is not like "832x480", width x height, nor "auto"')
-    elif any(side % model.multiple for side in size):
-        near = "x".join(str(max(model.multiple, round(s / model.multiple) * model.multiple)) for s in size)
-        reading.complain(place, f'{said}: {model.name} draws multiples of {model.multiple} (nearest: "{near}")')
-    elif max(size) > CLIP_SIDE_LIMIT:
-        reading.complain(place, f"{said} is past {CLIP_SIDE_LIMIT}: draw smaller and let [finish] upscale")
-    else:
-        return size
-    return None
-
-
-def _auto_size(table: StoryTable, model: WanModel, reading: Reading) -> Size:
-    """The bucket nearest in aspect to the first picture; one that is missing was complained of."""
-    image = next((scene.image for scene in table.scene if scene.image is not None), None)
-    found = reading.size_of(image) if image is not None else None
-    if found is None:
-        return model.buckets[0]
-    return min(model.buckets, key=lambda bucket: abs(math.log(bucket[0] / bucket[1]) - math.log(found[0] / found[1])))

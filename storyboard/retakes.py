@@ -92,7 +92,7 @@ class Retakes:
     def begin(self) -> None:
         """Tell what will be drawn. Raises MachineLacks."""
         crew, gear, name = self._rehearsed.crew, self._gear, self._scene.name
-        first = {each: shot for each, shot in crew.shots.items() if each in crew.missing_clips - {name}}
+        first = {each: shot for each, shot in crew.shots.items() if each in crew.undrawn - {name}}
         missing = {self._label(each): each.shot for each in self._wanted() if self._missing(each)}
         self._expected = {**first, **missing}
         if missing and gear.lacks_to_draw:
@@ -153,7 +153,7 @@ class Retakes:
                 there[each] = crew.hand_on(clip, scene.hand_on)
             except Exception as error:
                 raise SceneFailed(each, error) from error
-            self._manifest.note(self._mode, scene=each, keys={"shot": digest(shot)})
+            self._manifest.note_clip(self._mode, each, digest(shot), clip.path)
         raise AssertionError("the order ends with the scene itself")
 
     def _draw_all(self, crew: LocalCrew, wanted: Sequence[Candidate]) -> None:
@@ -178,7 +178,7 @@ class Retakes:
         key = digest(candidate.shot)
         take = self._takes.note(key, candidate.number)
         if candidate.shot.seed == self._scene.seed:
-            self._manifest.note(self._mode, scene=self._scene.name, keys={"shot": key})
+            self._manifest.note_clip(self._mode, self._scene.name, key, clip.path)
         return take, clip
 
     def _preview(self, take: Take, clip: Clip) -> None:

@@ -16,6 +16,7 @@ from scenes.wan.recipes import Nag
 from storyboard.hand_on import LAST, HandOn
 from storyboard.mistakes import Mistake, Place, Places, StoryError
 from storyboard.seams import CUT, Seam
+from storyboard.story_text import story_text
 from storyboard.syntax import long_number, syntax_mistake
 
 Colour = tuple[int, int, int]
@@ -167,7 +168,7 @@ def read_story(path: Path, *, decode: bool = False, confined: bool = False) -> S
     decode: read pictures whole, not only their heads, to find the damaged ones too. confined: its paths may not leave
     its folder.
     """
-    text = _text(path)
+    text = story_text(path)
     places = Places(text)
     try:
         data = tomllib.loads(text)
@@ -178,32 +179,6 @@ def read_story(path: Path, *, decode: bool = False, confined: bool = False) -> S
     except ValueError:  # Python reads no number of more than 4300 digits
         raise StoryError([long_number(text, str(path), places)]) from None
     return _resolve(data, path, places, confined=confined, decode=decode)
-
-
-def _text(path: Path) -> str:
-    name = str(path)
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        hint = ": make one with `storyboard init`" if not path.parent.is_dir() else _siblings(path.parent)
-        raise StoryError([Mistake(f"there is no such file{hint}", name)]) from None
-    except IsADirectoryError:
-        raise StoryError([Mistake(f"is a folder: name the story file in it{_siblings(path)}", name)]) from None
-    except OSError as error:
-        raise StoryError([Mistake(f"cannot be read: {error.strerror}", name)]) from None
-    except UnicodeDecodeError as error:
-        raise StoryError([_encoding_mistake(error, name)]) from None
-
-
-def _encoding_mistake(error: UnicodeDecodeError, file: str) -> Mistake:
-    given = error.object
-    if given.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Mistake("is UTF-16 text: save it as UTF-8", file)
-    start = given.rfind(b"\n", 0, error.start) + 1
-    source = given[start:].split(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
-    line = given.count(b"\n", 0, error.start) + 1
-    column = len(given[start : error.start].decode("utf-8")) + 1
-    return Mistake("is not UTF-8 text: save it as UTF-8", file, line, column, None, source)
 
 
 def read_story_data(data: Mapping[str, Any], path: Path) -> Story:
@@ -248,12 +223,3 @@ def _scene_name(data: dict[str, Any], index: int) -> str | None:
 def _utf8(text: str) -> str:
     """Text from data, which may hold halves of characters that cannot be written."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _siblings(folder: Path) -> str:
-    """A hint at the story files that are there."""
-    try:
-        there = sorted(p.name for p in folder.glob("*.toml"))
-    except OSError:
-        there = []
-    return f" (here: {', '.join(there[:5])})" if there else ", or make one with `storyboard init`"

@@ -89,7 +89,8 @@ def _held(name: str, rehearsed: Rehearsed, ends: Ends) -> Finding:
         same = [np.array_equal(one, other) for index, (one, other) in pairs if index < before]
     except DamagedFile as error:
         return Finding(name, f"damaged: {error}", False)
-    drawn = f"its first {before} frames are as drawn" if all(same) else "what is not mended is other than drawn"
+    first = "its first frame is" if before == 1 else f"its first {before} frames are"
+    drawn = f"{first} as drawn" if all(same) else "what is not mended is other than drawn"
     return Finding(name, f"{said}; {drawn}", all(same))
 
 

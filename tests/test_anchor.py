@@ -26,7 +26,8 @@ from storyboard.film import SceneFailed
 from storyboard.identity import digest, recipe
 from storyboard.manifest import Manifest
 from storyboard.options import Options
-from storyboard.plan import plan_lines, plan_of
+from storyboard.plan import plan_of
+from storyboard.plan_text import plan_lines
 from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.store import CLIPS, Store
 from storyboard.story import Anchored, read_story

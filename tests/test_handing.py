@@ -23,7 +23,8 @@ from storyboard.handing import suggested
 from storyboard.identity import digest
 from storyboard.mistakes import StoryError
 from storyboard.options import Options
-from storyboard.plan import plan_lines, plan_of
+from storyboard.plan import plan_of
+from storyboard.plan_text import plan_lines
 from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.store import SEGMENTS, Store
 from storyboard.story import read_story
@@ -227,7 +228,7 @@ def test_one_that_nobody_opens_on_chooses_nothing(tmp_path: Path):
 
 
 def test_a_look_that_leaves_too_little_is_told_once_where_it_is_said(tmp_path: Path):
-    path = written(tmp_path, scene("boat", frames=5), look=f"{LOOK}trim_end = 1\n")
+    path = written(tmp_path, scene("boat", frames=5), scene("inn", frames=5), look=f"{LOOK}trim_end = 1\n")
     with pytest.raises(StoryError) as error:
         read_story(path)
     (mistake,) = error.value.mistakes

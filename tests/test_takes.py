@@ -519,7 +519,7 @@ class TestListing:
         (film.path.parent / "dock.png").write_bytes((film.path.parent / "dock.png").read_bytes()[:120])
         text = "\n".join(lines(list(film.listed().values())))
         assert "dock.png" in text
-        assert "boat  waits: waits for dock" in text
+        assert "boat  waits for dock" in text
 
 
 class TestManifest:

@@ -42,7 +42,8 @@ from storyboard.identity import digest
 from storyboard.manifest import Manifest
 from storyboard.mistakes import StoryError
 from storyboard.options import Options
-from storyboard.plan import plan_lines, plan_of
+from storyboard.plan import plan_of
+from storyboard.plan_text import plan_lines
 from storyboard.rehearsal import rehearse
 from storyboard.schema import json_schema
 from storyboard.seams import Cut, Fade, Seam, SeamError, parse_seam

@@ -21,7 +21,8 @@ from scenes.wan.recipes import Nag
 from scenes.wan.renderer import Wan
 from storyboard.events import Event, Events
 from storyboard.options import Options
-from storyboard.plan import Plan, plan_lines, plan_of
+from storyboard.plan import Plan, plan_of
+from storyboard.plan_text import plan_lines
 from storyboard.production import Outcome, produce
 from storyboard.progress import sentence
 from storyboard.rehearsal import Rehearsed, rehearse
