@@ -44,7 +44,7 @@ class Limits:
     pace: float = _limit(2.5, "ratio of the motion before and after", 1.001)
     still: float = _limit(0.08, "motion, in % of the width a frame, below which nothing moves", 0.001)
     frozen: float = _limit(0.2, "share of the usual motion below which a step is frozen", most=1)
-    frozen_steps: int = _limit(2, "so many frozen steps in a row at an end are a finding", 1, 8)
+    frozen_steps: int = _limit(2, "so many frozen steps in a row at an end are a finding", 1, 5)
     blurred: float = _limit(0.75, "sharpness of an end's frame to the usual near it, below which it is blurred", most=1)
     run_delta_e: float = _limit(5.0, "ΔE2000 of the mean colour since the run began")
     run_luma: float = _limit(7.0, "L brighter or darker since the run began")

@@ -19,7 +19,7 @@ from scenes.footage import Frame
 WIDTH = 480
 STILL_WIDTH = 320
 BITS_A_SECOND = 1_000_000
-"""At most: two seconds are 250 kB, fifty of them a page that is sent by mail."""
+"""At most: a second is 125 kB, fifty of them a page that is sent by mail."""
 
 
 def small(frame: Frame) -> Frame:
@@ -42,7 +42,7 @@ def h264(frames: Iterable[Frame], fps: Fraction) -> bytes:
         "preset": "superfast",
         "maxrate": str(BITS_A_SECOND),
         "bufsize": str(BITS_A_SECOND // 2),
-        # Stepping back and forth over a seam must not wait for two seconds of it to be decoded.
+        # Stepping back and forth over a seam must not wait for a second of it to be decoded.
         "x264-params": "keyint=8:threads=1",
     }
     with av.open(file, "w", format="mp4") as container:

@@ -10,14 +10,13 @@ Units are those of `post.look`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from post.limits import Limits
-from post.look import Drift, Look, Step, carried_on, drift, look_at, share_of_usual, standing_out, steps
-from scenes.footage import Frame
+from post.look import Drift, Look, Step, carried_on, drift, share_of_usual, standing_out, steps
 
 FEWEST = 3
 """Frames on a side: two make a step, and a step is to be compared with another one. Eight tell what is usual there."""
@@ -130,11 +129,6 @@ def measured_seam(tail: Sequence[Look], head: Sequence[Look]) -> Seam:
     )
 
 
-def along(frames: Iterable[tuple[int, Frame]], reference: Look) -> Iterator[Point]:
-    """Frames, each with its number, against the first frame of their run."""
-    return (Point(number, drift(reference, look_at(frame))) for number, frame in frames)
-
-
 def findings(seam: Seam, limits: Limits) -> list[Finding]:
     """What is wrong at a seam, worst first. Across a hard cut nothing else is said: there is nothing to compare."""
     if seam.mismatch >= limits.mismatch:
@@ -160,11 +154,23 @@ def worst_first(finding: Finding) -> tuple[int, str]:
     return ("error", "warning", "note").index(finding.severity), finding.fault
 
 
-def frozen_steps(ends: Sequence[float], usual: float, share: float) -> int:
-    """How many of an end's flows, from the seam away, are below that share of the usual one."""
+def frozen_on(finding: Finding, seam: Seam, along: Sequence[tuple[int, Look]], limits: Limits) -> Finding:
+    """A tail with no motion in it is frozen since when? Any other finding stays as it is.
+
+    along: some frames of the first clip, by number, up to its last: where it stands still they show the same.
+    """
+    if finding.fault != "frozen tail" or finding.value < seam.frames - 1:
+        return finding
+    numbers, looks = zip(*reversed(along), strict=True)
+    still = frozen_steps((step.flow for step in steps(looks)), _frozen_below(seam, limits))
+    return replace(finding, value=max(finding.value, numbers[0] - numbers[still]))
+
+
+def frozen_steps(ends: Iterable[float], below: float) -> int:
+    """How many of an end's flows, from the seam away, are below that."""
     count = 0
     for flow in ends:
-        if flow >= share * usual:
+        if flow >= below:
             break
         count += 1
     return count
@@ -183,7 +189,7 @@ def _steps_over(seam: Seam, limits: Limits) -> Iterator[Finding]:
 
 def _motion(seam: Seam, limits: Limits) -> Iterator[Finding]:
     before, across, after = seam.before, seam.across, seam.after
-    if after >= limits.still and across < limits.duplicate * after:
+    if after >= limits.still and across < min(limits.duplicate * after, limits.still):
         yield Finding("duplicate frame", "error", across / after, limits.duplicate)
     elif across >= limits.still and min(before, after) >= limits.still / 2:
         larger = max(before, after)
@@ -193,19 +199,33 @@ def _motion(seam: Seam, limits: Limits) -> Iterator[Finding]:
 
 
 def _ends(seam: Seam, limits: Limits) -> Iterator[Finding]:
-    flows = [step.flow for step in seam.motion]
-    tail, head = flows[: seam.frames - 1], flows[seam.frames :]
-    usual = max(float(np.median(tail)), float(np.median(head)))
-    if usual >= limits.still:
+    if _usual(seam) >= limits.still:
+        tail, head = _flows(seam)
         sides: tuple[tuple[Fault, Sequence[float]], ...] = (("frozen tail", tail[::-1]), ("frozen head", head))
         for fault, ends in sides:
-            count = frozen_steps(ends, usual, limits.frozen)
+            count = frozen_steps(ends, _frozen_below(seam, limits))
             if count >= limits.frozen_steps:
                 yield Finding(fault, "error", count, limits.frozen_steps)
     if seam.tail_sharpness < limits.blurred:
         yield Finding("blurred tail", "warning", seam.tail_sharpness, limits.blurred)
     if seam.head_sharpness < limits.blurred:
         yield Finding("blurred head", "warning", seam.head_sharpness, limits.blurred)
+
+
+def _flows(seam: Seam) -> tuple[list[float], list[float]]:
+    """Before the seam, and after it."""
+    flows = [step.flow for step in seam.motion]
+    return flows[: seam.frames - 1], flows[seam.frames :]
+
+
+def _usual(seam: Seam) -> float:
+    """The flow of the side that moves more."""
+    return max(float(np.median(flows)) for flows in _flows(seam))
+
+
+def _frozen_below(seam: Seam, limits: Limits) -> float:
+    """Flow of a step that stands still: a slow scene beside a fast one does not."""
+    return min(limits.frozen * _usual(seam), limits.still)
 
 
 def _over(

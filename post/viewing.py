@@ -1,4 +1,4 @@
-"""A clip as its seams and its drift are judged: every frame near its ends, every eighth between, none of the rest."""
+"""A clip as its seams and its drift are judged: every frame near a seam, every eighth elsewhere, none of the rest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ WINDOW = 6
 """Frames on a side of a seam. What is usual there shows in six, and faults were found and alarms counted with six."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A span, as the film plays and grades it. `begins`, `ends`: whether a seam is measured there."""
+
+    span: Span
+    grade: Grade | None = None
+    begins: bool = True
+    ends: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Viewed:
-    """What is left of a span once it was read.
+    """What is left of a part once it was read.
 
-    head, tail: its first and last frames, `WINDOW` at most.
+    head, tail: its frames next to a seam, `WINDOW` at most; none where there is no seam.
     along: its first, its last and every eighth frame, each by its number in the clip.
-    opening, ending: as many of its first and last frames as were asked for, as `post.preview` shows them.
+    opening, ending: as many frames next to a seam as were asked for, as `post.preview` shows them.
     """
 
     head: tuple[Look, ...]
@@ -30,18 +40,18 @@ class Viewed:
     ending: tuple[Frame, ...]
 
 
-def view(span: Span, grade: Grade | None, shown: int) -> Viewed:
-    """shown: how many frames of each end are to be seen; 0 for none. Raises DamagedFile."""
-    frames = range(span.start, span.stop)
-    head, tail = frames[:WINDOW], frames[-WINDOW:]
-    opening, ending = frames[:shown], frames[max(0, len(frames) - shown) :]
+def view(part: Part, shown: int) -> Viewed:
+    """shown: how many frames on either side of a seam are to be seen; 0 for none. Raises DamagedFile."""
+    frames = range(part.span.start, part.span.stop)
+    head, opening = (frames[: count * part.begins] for count in (WINDOW, shown))
+    tail, ending = (frames[max(0, len(frames) - count * part.ends) :] for count in (WINDOW, shown))
     # Multiples of the clip's own numbers: there the key frames are, each decoded alone.
     along = {frames[0], frames[-1], *(number for number in frames if number % KEY_EVERY == 0)}
     judged = {*head, *tail, *along}
     looks: dict[int, Look] = {}
     seen: dict[int, Frame] = {}
-    for number, drawn in read_frames(span.clip, sorted(judged | {*opening, *ending})):
-        frame = graded(drawn, grade.at(number)) if grade is not None else drawn
+    for number, drawn in read_frames(part.span.clip, sorted(judged | {*opening, *ending})):
+        frame = graded(drawn, part.grade.at(number)) if part.grade is not None else drawn
         if number in judged:
             looks[number] = look_at(frame)
         if number in opening or number in ending:

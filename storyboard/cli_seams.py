@@ -48,12 +48,12 @@ def seams(
     rehearsed = session.rehearsed(draft)
     found = survey(rehearsed, session.store, limits, pictures=target is not None)
     session.store.memory.save()
+    _tell(found, session.story, draft=draft, as_json=as_json)  # first: a page that cannot be written hides no number
     if target is not None:
         from storyboard.report.page import write_page
 
         write_page(found, session.story, target, draft=draft)
         say(f"the seams to look at: {target}")
-    _tell(found, session.story, draft=draft, as_json=as_json)
     if not found.passes:
         raise typer.Exit(FAILED)
 

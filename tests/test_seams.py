@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from post.limits import Limits
 from post.look import drift, look_at, standing_out, steps
-from post.seams import Fault, Point, Seam, along, findings, measured_seam, run_findings
+from post.seams import Fault, Point, Seam, findings, measured_seam, run_findings
 from scenes.footage import Frame
 
 SIZE = WIDTH, HEIGHT = 208, 120
@@ -288,6 +288,17 @@ def test_flat_pictures_have_numbers_too(level: int):
     assert seam.mismatch == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("across", [0.6, 3.0])
+def test_a_slow_scene_before_a_fast_one_is_not_frozen_nor_doubled(across: float):
+    """It moves by less than a fifth of what follows, and moves all the same."""
+    moments = [0.6 * moment for moment in range(SIDE)]
+    moments += [moments[-1] + across + 12.0 * moment for moment in range(SIDE)]
+    camera = shot(np.random.default_rng(7), "coffee")._replace(pace=(1.0, 0.0), zoom=1.0, turn=0.0)
+    found = {finding.fault for finding in findings(drawn(camera, np.random.default_rng(1), moments).seam(), LIMITS)}
+    assert found & {"frozen tail", "duplicate frame"} == set()
+    assert "change of pace" in found
+
+
 def test_what_is_no_seam_is_refused():
     look, other = look_at(np.zeros((32, 48, 3), np.uint8)), look_at(np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(ValueError, match="3 frames of each clip at least, not 2 and 3"):
@@ -299,9 +310,7 @@ def test_what_is_no_seam_is_refused():
 def test_drift_along_a_run_is_against_its_first_frame():
     first = shot(np.random.default_rng(4), "coffee").frame(0)
     frames = [(0, first), *((8 * k, shifted(first, np.array([0.0, 0, 1.5 * k]))) for k in range(1, 6))]
-    points = list(along(iter(frames), look_at(first)))
-    assert [point.frame for point in points] == [0, 8, 16, 24, 32, 40]
-    assert points[0] == Point(0, drift(look_at(first), look_at(first)))
+    points = [Point(number, drift(look_at(first), look_at(frame))) for number, frame in frames]
     far = [point.drift.delta_e for point in points]
     assert far == sorted(far)
     found = [{finding.fault: finding.severity for finding in run_findings(point, LIMITS)} for point in points]

@@ -7,21 +7,19 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from post.grade import Grade
-from post.viewing import Viewed, view
-from scenes.footage import Span
+from post.viewing import Part, Viewed, view
 
 MOST_AT_ONCE = 8
 """Clips read at once: each takes a processor and some 20 MB."""
 
 
 def in_order(
-    pool: ThreadPoolExecutor, at_once: int, spans: Sequence[Span | None], grades: Sequence[Grade | None], shown: int
+    pool: ThreadPoolExecutor, at_once: int, parts: Sequence[Part | None], shown: int
 ) -> Iterator[Viewed | None]:
     """The clips, read some ahead of who asks for them, and no more than that: a film's frames are not all held."""
     ahead: list[Future[Viewed] | None] = []
-    for span, grade in zip(spans, grades, strict=True):
-        ahead.append(pool.submit(view, span, grade, shown) if span is not None else None)
+    for part in parts:
+        ahead.append(pool.submit(view, part, shown) if part is not None else None)
         if len(ahead) > at_once + 1:
             yield _result(ahead.pop(0))
     yield from map(_result, ahead)

@@ -40,12 +40,11 @@ class Runs:
         self._moments: list[Moment] = []
         self._reference: Look | None = None
 
-    def add(self, scene: str, start: float, viewed: Viewed, span: Span | None, *, joined: bool) -> None:
+    def add(self, scene: str, start: float, viewed: Viewed, span: Span, *, joined: bool) -> None:
         """joined: it goes on from the scene added before it."""
         if not joined or self._reference is None:
             self._end()
-            self._reference = viewed.head[0]
-        assert span is not None
+            self._reference = viewed.along[0][1]
         self._scenes.append(scene)
         for number, look in viewed.along:
             at = start + float((number - span.start) / span.clip.fps)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from post.grade import Grade
 from post.limits import Limits
 from post.preview import h264, jpeg
-from post.seams import FEWEST, Finding, Seam, findings, measured_seam, worst_first
-from post.viewing import Viewed
+from post.seams import FEWEST, Finding, Seam, findings, frozen_on, measured_seam, worst_first
+from post.viewing import Part, Viewed
 from scenes.footage import Size, Span
 from scenes.shot import MachineLacks
 from storyboard.rehearsal import Rehearsed
@@ -29,7 +29,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A seam to look at: the last three and the first three frames as JPEG, a second on either side as MP4."""
+    """A seam to look at: the last three and the first three frames as JPEG, half a second on either side as MP4."""
 
     last: tuple[bytes, ...]
     first: tuple[bytes, ...]
@@ -89,18 +89,19 @@ def survey(
     """
     story, spans = rehearsed.story, _spans(rehearsed)
     starts, seconds = _starts(rehearsed)
-    shown = max(3, round(story.fps)) if pictures else 0
+    # Half a second: at 16 frames a second the very frames that are decoded to measure, and no more.
+    shown = max(3, round(story.fps / 2)) if pictures else 0
     meetings = [_meeting(rehearsed, spans, index, starts[index][1]) for index in range(1, len(spans))]
-    runs = Runs(limits)
+    parts, runs = _parts(rehearsed, spans, meetings), Runs(limits)
     with readers() as (pool, at_once), store.damage_set_aside():
         measured: dict[int, Future[Meeting]] = {}
         before: Viewed | None = None
-        for index, after in enumerate(in_order(pool, at_once, spans, _grades(rehearsed), shown)):
-            joined = index > 0 and meetings[index - 1].state == "measured"
-            if joined and before is not None and after is not None:
-                measured[index] = pool.submit(_measured, meetings[index - 1], before, after, limits, story.fps)
-            if after is not None:
-                runs.add(*starts[index], after, spans[index], joined=joined)
+        for index, after in enumerate(in_order(pool, at_once, parts, shown)):
+            part = parts[index]
+            if part is not None and after is not None:
+                if part.begins and before is not None:
+                    measured[index] = pool.submit(_measured, meetings[index - 1], before, after, limits, story.fps)
+                runs.add(*starts[index], after, part.span, joined=part.begins)
             tell(index + 1, len(spans))
             before = after
         for index, future in measured.items():
@@ -120,15 +121,20 @@ def _spans(rehearsed: Rehearsed) -> list[Span | None]:
     if not any(spans):
         rehearsed.check_known()
         draft = " --draft" if rehearsed.gear.draft else ""
-        remedy = f"run `storyboard render {rehearsed.story.path}{draft}` first"
+        remedy = f"run `storyboard render {shlex.quote(str(rehearsed.story.path))}{draft}` first"
         raise MachineLacks(f"nothing is rendered yet, so there is no seam to measure: {remedy}")
     return spans
 
 
-def _grades(rehearsed: Rehearsed) -> list[Grade | None]:
-    """What each scene's frames are graded by in the film."""
+def _parts(rehearsed: Rehearsed, spans: Sequence[Span | None], meetings: Sequence[Meeting]) -> list[Part | None]:
+    """What is read of each scene, graded as in the film: near a seam more than elsewhere."""
+    seam = [False, *(meeting.state == "measured" for meeting in meetings), False]
     finishes = [rehearsed.crew.finishes.get(scene.name) for scene in rehearsed.story.scenes]
-    return [finish.colour.clip if finish and finish.colour else None for finish in finishes]
+    grades = [finish.colour.clip if finish and finish.colour else None for finish in finishes]
+    return [
+        Part(span, grades[index], begins=seam[index], ends=seam[index + 1]) if span is not None else None
+        for index, span in enumerate(spans)
+    ]
 
 
 def _starts(rehearsed: Rehearsed) -> tuple[list[tuple[str, float]], float]:
@@ -158,7 +164,7 @@ def _meeting(rehearsed: Rehearsed, spans: Sequence[Span | None], index: int, at:
 def _measured(meeting: Meeting, before: Viewed, after: Viewed, limits: Limits, fps: Fraction) -> Meeting:
     seam = measured_seam(before.tail, after.head)
     pictures = _pictures(before, after, fps) if before.ending else None
-    found = tuple(findings(seam, limits))
+    found = tuple(frozen_on(finding, seam, before.along, limits) for finding in findings(seam, limits))
     return Meeting(
         meeting.index, meeting.before, meeting.after, meeting.at, meeting.state, seam, found, pictures
     )  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 NAMES = 30
-"""Columns for the two scenes; longer names are cut in the middle. They are whole in the words below, and in --json."""
+"""Columns for the two scenes; longer names are cut in the middle, each by itself. They are whole in the words below."""
 
 HEADINGS = ("", "seam", "at", "ΔE", "L", "motion", "findings")
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
@@ -35,11 +35,18 @@ def row(meeting: Meeting) -> tuple[str, ...]:
     numbers = (f"{drift.delta_e:.1f}", f"{round(drift.luma, 1) + 0.0:+.1f}", f"{seam.ratio:.1f}x")
     return (
         state(meeting),
-        shortened(f"{meeting.before} -> {meeting.after}", NAMES),
+        names(meeting),
         clock(meeting.at),
         *numbers,
         faults,
     )
+
+
+def names(meeting: Meeting) -> str:
+    """What one of them leaves of half the room is the other's."""
+    room, sides = NAMES - len(" -> "), (meeting.before, meeting.after)
+    spare = max(room // 2, room - min(map(len, sides)))
+    return " -> ".join(shortened(name, spare) for name in sides)
 
 
 def plain(survey: Survey, story: Story, *, draft: bool) -> Iterator[str]:
@@ -106,7 +113,8 @@ def rich_table(survey: Survey) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*HEADINGS[:2], box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(HEADINGS[0], box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(HEADINGS[1], overflow="fold")
     for heading in HEADINGS[2:-1]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(HEADINGS[-1])

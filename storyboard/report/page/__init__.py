@@ -19,9 +19,13 @@ from storyboard.story import Story
 
 
 def write_page(survey: Survey, story: Story, target: Path, *, draft: bool) -> None:
-    """Whole or not at all."""
-    with published(target) as aside:
-        aside.write_text("".join(page(survey, story, draft=draft)), encoding="utf-8")
+    """Whole or not at all. Raises OSError that names the page."""
+    text = "".join(page(survey, story, draft=draft))
+    try:
+        with published(target) as aside:
+            aside.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OSError(error.errno, f"the page cannot be written ({error.strerror})", str(target)) from error
 
 
 def page(survey: Survey, story: Story, *, draft: bool) -> Iterator[str]:

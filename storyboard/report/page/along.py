@@ -29,7 +29,8 @@ def along(survey: Survey, advising: Advising) -> Iterator[str]:
 
 
 def _table(moments: Sequence[Moment]) -> Iterator[str]:
-    yield "<details>\n<summary>The same as a table</summary>\n<table>\n"
+    yield "<details>\n<summary>The same as a table</summary>\n"
+    yield '<div class="scroll" tabindex="0" role="group" aria-label="Drift of each scene">\n<table>\n'
     yield "<caption>Of each scene the frame that is farthest from the first of its run.</caption>\n"
     heads = "".join(f'<th scope="col" class="n">{escape(each.says)}</th>' for each in DRIFTING)
     yield f'<thead><tr><th scope="col">scene</th>{heads}</tr></thead>\n<tbody>\n'
@@ -42,4 +43,4 @@ def _table(moments: Sequence[Moment]) -> Iterator[str]:
             for each in DRIFTING
         )
         yield f'<tr><th scope="row">{escape(scene)}</th>{cells}</tr>\n'
-    yield "</tbody>\n</table>\n</details>\n"
+    yield "</tbody>\n</table>\n</div>\n</details>\n"

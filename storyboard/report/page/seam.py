@@ -1,4 +1,4 @@
-"""One seam on the page: what was found and what to do, its frames, a second on either side, its numbers."""
+"""One seam on the page: what was found and what to do, its frames, half a second on either side, its numbers."""
 
 from __future__ import annotations
 
