@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import islice
+from pathlib import Path
 from typing import cast
 
 import av
@@ -59,6 +62,29 @@ def h264(frames: Iterable[Frame], fps: Fraction) -> bytes:
             container.mux(cast("list[Packet[VideoStream]]", stream.encode(picture)))
         container.mux(cast("list[Packet[VideoStream]]", stream.encode(None)))
     return file.getvalue()
+
+
+def first_second(path: Path) -> list[Frame]:
+    """Of a finished file, as `small` gives frames."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        count = round(stream.average_rate or stream.guessed_rate or 1)
+        return [_seen(picture) for picture in islice(container.decode(stream), count)]
+
+
+def last_second(path: Path) -> list[Frame]:
+    """The same, of its end: read from a key frame before it."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        count = round(stream.average_rate or stream.guessed_rate or 1)
+        if stream.duration is not None and stream.time_base is not None:
+            # Two seconds back, because streams begin late where frames are put in order: what is too much falls out.
+            container.seek(max(0, stream.duration - round(2 / stream.time_base)), stream=stream)
+        return [_seen(picture) for picture in deque(container.decode(stream), count)]
+
+
+def _seen(picture: av.VideoFrame) -> Frame:
+    return small(cast(Frame, picture.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()))
 
 
 def _at_most(frame: Frame, width: int) -> Frame:

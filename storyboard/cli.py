@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from storyboard.cli_board import board
 from storyboard.cli_clip import clip
 from storyboard.cli_kept import doctor, export, gc, verify
 from storyboard.cli_models import models
@@ -50,7 +51,7 @@ def _options(
 
 for command in (
     init, validate, plan, render, take, takes, clip, export, verify, seams, gc, graph, presets, schema, doctor,
-    serve,
+    serve, board,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(models, name="models")

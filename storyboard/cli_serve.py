@@ -32,8 +32,9 @@ def serve(
         typer.Option("--name", metavar="HOST", help="a name that the server goes by, beside addresses (repeatable)"),
     ] = None,
 ) -> None:
-    """Serve stories over HTTP: uploads, jobs, events, films."""
-    _check_packages()
+    """Serve stories over HTTP: uploads, jobs, films, the board."""
+    check_packages()
+    from storyboard.board.routes import board_routes
     from storyboard.serve.access import Access
     from storyboard.serve.app import application
     from storyboard.serve.server import alone, bound, is_loopback, run, token_of
@@ -46,7 +47,7 @@ def serve(
     library.folder.mkdir(parents=True, exist_ok=True)
     access = Access(token, [*(name or []), host])
     with alone(library), bound(host, port) as listening:
-        app = application(library, access, _devices(devices))
+        app = application(library, access, device_list(devices), pages=board_routes())
         where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
         def ready() -> None:
@@ -57,18 +58,18 @@ def serve(
         run(app, listening, ready)
 
 
-def _devices(listed: str | None) -> list[str | None]:
+def device_list(listed: str | None) -> list[str | None]:
     found = [device.strip() for device in (listed or "").split(",") if device.strip()]
     if len(set(found)) < len(found):
         raise typer.BadParameter(f"--devices {listed}: name each once")
     return [*found] or [None]
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
     """Raises MachineLacks."""
     from importlib.util import find_spec
 
-    if any(find_spec(module) is None for module in ("starlette", "uvicorn", "python_multipart")):
+    if any(find_spec(module) is None for module in ("starlette", "uvicorn", "python_multipart", "jinja2")):
         from scenes.shot import MachineLacks
 
         raise MachineLacks(LACKS)

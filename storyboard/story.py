@@ -162,13 +162,13 @@ class Story:
         return before if before is not None and self.scenes[index].opens_on == After(before) else None
 
 
-def read_story(path: Path, *, decode: bool = False, confined: bool = False) -> Story:
+def read_story(path: Path, *, decode: bool = False, confined: bool = False, text: str | None = None) -> Story:
     """The story in a file. Raises StoryError with every mistake in it.
 
     decode: read pictures whole, not only their heads, to find the damaged ones too. confined: its paths may not leave
-    its folder.
+    its folder. text: what is to be written there, in place of what is.
     """
-    text = story_text(path)
+    text = story_text(path) if text is None else text
     places = Places(text)
     try:
         data = tomllib.loads(text)

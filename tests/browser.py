@@ -61,14 +61,22 @@ class Browser:
         return json.loads(said)
 
     def open(self, path: Path, width: int, height: int, *, dark: bool = False) -> None:
+        self.look(width, height, dark=dark)
+        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+
+    def visit(self, url: str, until: str = "true") -> None:
+        """A page of a server; `until` holds once it is there."""
+        self.call("Page.navigate", url=url)
+        self.wait(f"document.readyState === 'complete' && location.protocol === 'http:' && ({until})")
+
+    def look(self, width: int, height: int, *, dark: bool = False) -> None:
         self.events.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        self.call("Page.navigate", url=path.absolute().as_uri())
-        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def wait(self, script: str) -> None:
         self._until(lambda: self.value(script) is True, script)

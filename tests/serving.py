@@ -40,19 +40,23 @@ class Served:
         env["PYTHONPATH"] = str(ROOT)
         if self._token is not None:
             env["STORYBOARD_TOKEN"] = self._token
-        command = [sys.executable, "-m", "storyboard", "serve", str(self.folder), "--port", str(self.port)]
+        command = [sys.executable, "-m", "storyboard", *self.command(), "--port", str(self.port)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *self._options], stderr=log, stdout=log, env=env, start_new_session=True
             )
         said = self._said()
-        self.url = re.search(r"served on (http://\S+)", said)[1]  # type: ignore[index]  # _said waited for it
+        self.link = re.search(r"once: (http://\S+)", said)
+        self.url = re.search(r"(?:served on|once:) (http://[^/\s]+)", said)[1]  # type: ignore[index]  # _said waited for it
         self.port = int(self.url.rpartition(":")[2])
+
+    def command(self) -> list[str]:
+        return ["serve", str(self.folder)]
 
     def _said(self) -> str:
         for _ in range(600):
             said = self.log.read_text()
-            if "served on" in said and (self._token is None or "once:" in said):
+            if "once:" in said or ("served on" in said and self._token is None):
                 return said
             assert self.process.poll() is None, said
             time.sleep(0.05)
@@ -69,6 +73,23 @@ class Served:
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(90)
+
+
+class Boarded(Served):
+    """The board of one story: `folder` is its file."""
+
+    def command(self) -> list[str]:
+        return ["board", str(self.folder), "--no-open"]
+
+
+@contextmanager
+def boarded(story: Path, *options: str) -> Iterator[Served]:
+    server = Boarded(story, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
 
 
 @contextmanager

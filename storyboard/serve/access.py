@@ -32,9 +32,11 @@ SECURITY = {
 
 class Access:
     """`token`: None lets everyone in, which is for loopback alone. `names`: the server's own, beside localhost and
-    addresses; a page of another site that makes its name lead here is told by that."""
+    addresses; a page of another site that makes its name lead here is told by that. `cookie`: its name: browsers keep
+    one for all ports of a host."""
 
-    def __init__(self, token: str | None, names: Sequence[str] = ()) -> None:
+    def __init__(self, token: str | None, names: Sequence[str] = (), cookie: str = COOKIE) -> None:
+        self._cookie = cookie
         self._token = token.encode() if token is not None else None
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._links: dict[str, float] = {}
@@ -81,7 +83,7 @@ class Access:
             cookies.load(headers.get("cookie", ""))
         except CookieError:
             return False
-        return COOKIE in cookies and self._is_ours(cookies[COOKIE].value)
+        return self._cookie in cookies and self._is_ours(cookies[self._cookie].value)
 
     def _is_ours(self, cookie: str) -> bool:
         nonce, _, mark = cookie.partition(".")
@@ -95,7 +97,7 @@ class Access:
         """The value of Set-Cookie."""
         nonce = secrets.token_urlsafe(16)
         ending = "; Secure" if secure else ""
-        return f"{COOKIE}={nonce}.{self._mark(nonce)}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000{ending}"
+        return f"{self._cookie}={nonce}.{self._mark(nonce)}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000{ending}"
 
     def new_link(self) -> str:
         """A path that lets a browser in once."""

@@ -61,6 +61,7 @@ def application(
 
     app = Starlette(routes=[*_routes(DOORS), *pages], lifespan=opened)
     app.router.redirect_slashes = False
+    app.state.board_mode = None
     app.state.document = json.dumps(document(DOORS, guarded=access.guarded), ensure_ascii=False)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(Problem, _problem)

@@ -17,7 +17,7 @@ from storyboard.serve.problems import Problem, missing, refused
 IDLE = 30.0
 FRESH = 5.0
 """Seconds for which an answer stands while the files that tell of change have not: gc from outside is seen after it."""
-PLACES = ("footage", "film")
+PLACES = ("footage", "film", "board", "thumbnails", "seam")
 """Questions whose answers are paths for the server itself, not for its clients."""
 LONGEST = 2**26
 REMEMBERED = 64

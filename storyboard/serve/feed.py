@@ -56,6 +56,11 @@ class Feed:
         self._more = asyncio.Event()
 
     @property
+    def more(self) -> asyncio.Event:
+        """Set when something is told after this was asked for."""
+        return self._more
+
+    @property
     def last(self) -> int:
         return self._last
 

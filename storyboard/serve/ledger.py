@@ -172,6 +172,18 @@ class Ledger:
         rows = self._base.execute("SELECT facts FROM events WHERE job = ? AND event = ? ORDER BY id", (job, event))
         return [json.loads(row["facts"]) for row in rows]
 
+    def recent(self, job: str, limit: int = 200) -> list[Told]:
+        """A job's last events, in order."""
+        rows = self._base.execute(
+            "SELECT id, time, event, job, story, facts FROM events WHERE job = ? ORDER BY id DESC LIMIT ?", (job, limit)
+        )
+        return [_told(row) for row in rows][::-1]
+
+    def when(self, job: str, event: str) -> float | None:
+        """Of the last event of one kind that a job told."""
+        row = self._base.execute("SELECT max(time) FROM events WHERE job = ? AND event = ?", (job, event)).fetchone()
+        return row[0]
+
     def bounds(self) -> tuple[int, int]:
         """The first event that is kept, and the last that was told."""
         first = self._base.execute("SELECT min(id) FROM events").fetchone()[0]

@@ -1,0 +1,222 @@
+"""The board as a creator uses it: headless Chromium against a server of its own, drafts on the animatic."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import FOUND, Browser, browser
+from tests.serving import Served, boarded, png
+from tests.stories import scene
+
+pytestmark = pytest.mark.skipif(FOUND is None, reason="no Chromium here")
+
+AXE = Path(__file__).parent / "data" / "axe-4.14.1.min.js"
+FINISH = '[finish]\nupscale = { model = "none" }\ninterpolate = { model = "none" }\nencode = { preset = "ultrafast" }\n'
+LONG = 241
+READY = "document.querySelectorAll('.state.kept').length === {} && !document.querySelector('#cancel')"
+
+
+def story_of(folder: Path, frames: int = 17) -> Path:
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(1, (320, 192)))
+    (folder / "c.png").write_bytes(png(2, (320, 192)))
+    scenes = scene("dock", image="a.png", camera="push in") + scene("storm", camera="pan left")
+    scenes += scene("lamp", image="c.png", seam="dissolve 0.25s") + scene("calm", after="dock", end_on="lamp")
+    path = folder / "story.toml"
+    look = f'title = "The <em>dock</em>"\n[look]\nsize = "320x192"\nframes = {frames}\n'
+    path.write_text(f"# a comment that stays\n{look}{scenes}{FINISH}")
+    return path
+
+
+class Page:
+    """What a person does on the board."""
+
+    def __init__(self, driven: Browser, server: Served) -> None:
+        self.driven, self.server = driven, server
+
+    def click(self, selector: str) -> None:
+        self.driven.wait(f"!!document.querySelector({json.dumps(selector)})")
+        self.driven.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def type(self, selector: str, text: str) -> None:
+        self.driven.value(f"document.querySelector({json.dumps(selector)}).select()")
+        self.driven.call("Input.insertText", text=text)
+
+    def wait(self, script: str) -> None:
+        self.driven.wait(script)
+
+    def value(self, script: str) -> Any:
+        return self.driven.value(script)
+
+    def focus(self) -> str:
+        return self.driven.value("document.activeElement.id")
+
+    def render(self, button: str) -> None:
+        self.click(button)
+        self.wait("document.querySelector('#plan').open")
+        self.click("#start")
+        self.wait("!document.querySelector('#plan').open")
+
+    def faults(self) -> list[str]:
+        """What axe finds that is serious."""
+        self.driven.call("Runtime.evaluate", expression=AXE.read_text())
+        found = self.driven.value("axe.run(document).then((said) => said.violations)")
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in serious]
+
+    def check(self) -> None:
+        assert self.faults() == []
+        refused = "responded with a status of 4"  # of a form with mistakes, as it should be
+        assert [each for each in self.driven.complaints() if refused not in each] == []
+        others = [url for url in self.driven.asked() if not url.startswith((self.server.url, "about:"))]
+        assert others == [], "no request leaves the machine"
+        width = self.value("innerWidth")
+        assert self.value("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture
+def page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    frames = getattr(request, "param", 17)
+    with boarded(story_of(tmp_path / "story", frames), "--draft") as server, browser(tmp_path / "profile") as driven:
+        driven.look(1280, 900)
+        driven.visit(server.link[1], "!!document.querySelector('.card')")  # type: ignore[index]  # a board says one
+        yield Page(driven, server)
+
+
+def text_of(page: Page) -> str:
+    return page.server.folder.read_text()
+
+
+def jobs(page: Page) -> list[dict[str, Any]]:
+    said = page.value("fetch('/jobs').then((answer) => answer.json())")
+    return said["jobs"]
+
+
+@pytest.mark.slow
+def test_a_story_is_edited_rendered_and_played(page: Page, tmp_path: Path):
+    assert page.value("document.querySelector('h1').textContent") == "The <em>dock</em>"
+    page.check()
+    # Edit, by keyboard alone.
+    page.value("document.querySelector('#open-dock').focus()")
+    page.driven.call(
+        "Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+    )
+    page.driven.call("Input.dispatchKeyEvent", type="keyUp", key="Enter", code="Enter", windowsVirtualKeyCode=13)
+    page.wait("document.activeElement.id === 'prompt-dock'")
+    page.type("#prompt-dock", 'boats in "mist"')
+    page.type("#seed-dock", "many")
+    page.click("#save-dock")
+    page.wait("document.activeElement.id === 'seed-dock' && document.activeElement.ariaInvalid === 'true'")
+    page.check()
+    assert "boats" not in text_of(page), "nothing is written while something is wrong"
+    page.type("#seed-dock", "12")
+    page.click("#save-dock")
+    page.wait("document.activeElement.id === 'open-dock'")
+    assert 'prompt = "boats in \\"mist\\""' in text_of(page)
+    assert text_of(page).startswith("# a comment that stays\n")
+    page.wait("document.querySelector('#now-dock').textContent.includes('boats in \"mist\"')")
+    # Render what is missing, the plan first.
+    page.click("#render-all")
+    page.wait("document.querySelector('#plan').open")
+    assert "not known yet" in page.value("document.querySelector('#plan').textContent")
+    page.check()
+    page.click("#start")
+    page.wait(READY.format(4))
+    assert "All 4 scenes are there" in page.value("document.querySelector('#summary').textContent")
+    page.value("[...document.images].forEach((image) => (image.loading = 'eager'))")
+    page.wait("document.images.length === 8 && [...document.images].every((image) => image.naturalWidth > 0)")
+    page.check()
+    # Play: a seam, a clip, the film.
+    for button, seconds in (("#seam-storm", 2), ("#play-lamp", 1), ("#play-film", 4)):
+        page.click(button)
+        page.wait("document.querySelector('#player').open && document.querySelector('#video').readyState >= 2")
+        page.wait("document.querySelector('#video').currentTime > 0.1")
+        assert page.value("document.querySelector('#video').duration") == pytest.approx(seconds, abs=0.5)
+        page.check()
+        page.click("#player [data-close]")
+        page.wait("!document.querySelector('#player').open && !document.querySelector('#video')")
+    # Reroll: a seed is written, and the scene is made again.
+    before = len(jobs(page))
+    page.render("#reroll-dock")
+    page.wait("!!document.querySelector('#cancel')")
+    page.wait(READY.format(4))
+    assert "seed = 12\n" not in text_of(page)
+    assert len(jobs(page)) == before + 1
+    assert jobs(page)[0]["state"] == "done"
+    for width, dark in ((1280, False), (390, True)):
+        page.driven.look(width, 844, dark=dark)
+        page.click("#open-storm")
+        page.wait("!!document.querySelector('#prompt-storm')")
+        page.check()
+        page.driven.screenshot(tmp_path / f"board-{width}.png")
+        page.click("[data-empty=edit-storm]")
+        assert page.focus() == "open-storm"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [LONG], indirect=True)
+def test_progress_cancel_and_a_restart(page: Page, tmp_path: Path):
+    page.render("#render-all")
+    page.wait("!!document.querySelector('.doing progress') && !!document.querySelector('#job-now progress')")
+    page.wait("document.querySelector('#job-now progress').value > 0")
+    page.wait("/% rendered/.test(document.querySelector('#aloud').textContent)")
+    page.driven.screenshot(tmp_path / "progress.png")
+    page.check()
+    assert "Traceback" not in page.server.log.read_text()
+    page.click("#cancel")
+    page.wait("document.querySelector('#job-now').textContent.includes('was cancelled')")
+    assert jobs(page)[0]["state"] == "cancelled"
+    # The server goes away and comes back: the page goes on by itself, with what was typed.
+    page.click("#open-calm")
+    page.wait("!!document.querySelector('#prompt-calm')")
+    page.type("#prompt-calm", "half a thought")
+    page.render("#render-dock") if page.value("!!document.querySelector('#render-dock')") else page.render(
+        "#render-storm"
+    )
+    page.wait("!!document.querySelector('#cancel')")
+    page.server.kill()
+    page.wait("document.querySelector('#link').textContent.includes('not there')")
+    page.server.start()
+    page.wait("document.querySelector('#link').textContent === ''")
+    page.wait("!document.querySelector('#cancel')")
+    assert jobs(page)[0]["state"] == "done"
+    assert jobs(page)[0]["attempt"] == 2
+    assert page.value("document.querySelector('#prompt-calm').value") == "half a thought"
+    assert page.focus() == "prompt-calm" or page.value("!!document.querySelector('#prompt-calm')")
+
+
+@pytest.mark.slow
+def test_an_outside_edit_is_shown_and_not_overwritten(page: Page):
+    page.click("#open-dock")
+    page.wait("!!document.querySelector('#prompt-dock')")
+    page.type("#prompt-dock", "mine")
+    path = page.server.folder
+    path.write_text(path.read_text().replace('"a dock"', '"theirs"') + "# by another editor\n")
+    page.wait("document.querySelector('#now-dock').textContent.includes('theirs')")
+    assert page.value("document.querySelector('#prompt-dock').value") == "mine", "what is typed stays"
+    assert page.focus() == "prompt-dock"
+    theirs = path.read_text()
+    page.click("#save-dock")
+    page.wait("document.querySelector('#edit-dock').textContent.includes('was changed meanwhile')")
+    assert path.read_text() == theirs
+    assert "theirs" in page.value("document.querySelector('#wrong-prompt-dock').textContent")
+    page.check()
+    page.click("#save-dock")
+    page.wait("!document.querySelector('#prompt-dock')")
+    assert 'prompt = "mine"' in path.read_text()
+    assert path.read_text().endswith("# by another editor\n")
+    # A scene more, and then a mistake: the page follows.
+    path.write_text(path.read_text().replace("[finish]", scene("last") + "[finish]"))
+    page.wait("!!document.querySelector('#scene-last')")
+    path.write_text(path.read_text().replace("[finish]", "[finnish]"))
+    page.wait("document.querySelector('#scenes').textContent.includes('did you mean')")
+    assert page.faults() == []
+    path.write_text(path.read_text().replace("[finnish]", "[finish]"))
+    page.wait("!!document.querySelector('#scene-last')")
+    time.sleep(0.1)
