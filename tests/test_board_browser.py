@@ -42,6 +42,8 @@ class Page:
 
     def click(self, selector: str) -> None:
         self.driven.wait(f"!!document.querySelector({json.dumps(selector)})")
+        # What htmx has just put there does nothing yet: it listens once all is in its place.
+        self.driven.wait("!document.querySelector('.htmx-swapping, .htmx-settling, .htmx-added')")
         self.driven.value(f"document.querySelector({json.dumps(selector)}).click()")
 
     def type(self, selector: str, text: str) -> None:
