@@ -1,8 +1,9 @@
-"""The GPUs of this machine, asked of the driver itself: no torch is loaded to plan."""
+"""The processors of this machine; its GPUs are asked of the driver itself: no torch is loaded to plan."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ class Gpu:
     name: str
     bytes: int
     sm: int = 0
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> list[Gpu]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, TextIO
 
+from post.devices import cores
 from post.rife_ncnn_model import MODULE, PACKAGE
 from post.vulkan import chosen_device, vulkan_devices
 from post.weights import DeviceMissing, Lacking
@@ -89,10 +90,9 @@ class Net:
         place = package.StringType()
         place.str = package.new_str_p()
         package.str_p_assign(place.str, ".")
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._package = package
         # GPU; no test-time augmentation, twice; no halving of big frames; threads on a CPU; not v2; v4
-        self._rife = package.RifeWrapped(number, False, False, False, threads, False, True)
+        self._rife = package.RifeWrapped(number, False, False, False, cores(), False, True)
         self._rife.load(place)
         self._prove()
 

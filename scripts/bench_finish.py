@@ -10,11 +10,9 @@ docs/benchmarks.md keeps the results.
 """
 
 import argparse
-import json
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import median, told
 
 from post.budget import plan_finishing
 from post.encode import FORMATS, Encode
@@ -42,22 +41,6 @@ FRAMES = 81
 ENCODE = Encode("h264", 16.0, "medium")
 RRDB_FLOOR = 55.0
 """Frames a second of RealESRGAN_x4plus's 14.4 TFLOP a frame at 790 TFLOP/s."""
-
-
-def told(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
-
-
-def median(work: Callable[[], Any], times: int = 5) -> tuple[float, list[float]]:
-    work()
-    torch.cuda.synchronize()
-    taken: list[float] = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken), [round(t, 4) for t in taken]
 
 
 def photographs(count: int, size: Size) -> Iterator[np.ndarray]:

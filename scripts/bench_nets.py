@@ -12,12 +12,12 @@ range. `apart` is the largest difference from the plain net in fp32 on a small c
 import argparse
 import copy
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import torch
+from measure import told
 from net_forms import formed
 from random_nets import random_rrdb, random_srvgg
 
@@ -27,10 +27,6 @@ from post.nets import RRDBNet, SRVGGNetCompact
 DEVICE = torch.device("cuda", 0)
 SIZE = (832, 480)
 Draw = Callable[[torch.Tensor], torch.Tensor]
-
-
-def told(**facts: object) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 def milliseconds(work: Callable[[], object], runs: int = 5, warm: int = 2) -> tuple[float, list[float]]:

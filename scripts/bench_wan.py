@@ -10,12 +10,11 @@ Every time is the median of five after a warm-up; a line of JSON each. docs/benc
 import argparse
 import gc
 import itertools
-import json
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import median, told
 
 from scenes.files import load_clip, write_clip, write_still
 from scenes.footage import Still, frame_digest
@@ -44,23 +44,6 @@ PEAK = 790e12
 FLOPS = {"480": 1.678e15, "720": 6.523e15}
 STEPS = 0.851
 DEVICE = torch.device("cuda", 0)
-
-
-def told(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
-
-
-def median(work: Callable[[], Any], times: int = 5, warm: int = 1) -> tuple[float, list[float]]:
-    for _ in range(warm):
-        work()
-    torch.cuda.synchronize()
-    taken: list[float] = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken), [round(t, 3) for t in taken]
 
 
 def freed() -> None:

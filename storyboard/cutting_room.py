@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import Future
 from functools import partial
@@ -10,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from post.budget import CLIPS_AT_ONCE
-from post.devices import has_gpu
+from post.devices import cores, has_gpu
 from post.encode import FORMATS, THREADS
 from post.finish import Finish, Segment, load_segment, write_segment
 from post.interpolate import Interpolate
@@ -31,8 +30,7 @@ WAITING_WITH_TURNS = 2 * 2**30
 
 def hands() -> int:
     """How many clips are finished at once: each keeps an encoder's threads busy."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(CLIPS_AT_ONCE, cores // THREADS))
+    return max(1, min(CLIPS_AT_ONCE, cores() // THREADS))
 
 
 class CuttingRoom:

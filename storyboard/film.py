@@ -6,8 +6,9 @@ film.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -88,7 +89,7 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
     order.prepare()
     walk = Walk(story, gear, crew, wanted)
     ready: list[str] = []
-    try:
+    with at_work(crew):
         while order.is_active() or walk.under_way:
             # In play order, so that the film's beginning is there to be watched first.
             ready = sorted([*ready, *order.get_ready()], key=walk.index.__getitem__)
@@ -102,6 +103,14 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
                 order.done(name)
             if walk.under_way:
                 order.done(*walk.collect())
+    return walk.reel
+
+
+@contextmanager
+def at_work(crew: Crew) -> Generator[None]:
+    """Close the crew where `with` ends: what is under way ends first, or stops after an error other than a scene's."""
+    try:
+        yield
     except SceneFailed:
         crew.close()
         raise
@@ -109,7 +118,6 @@ def film(story: Story, gear: Gear, crew: Crew, wanted: Wanted) -> Reel:
         crew.stop()
         raise
     crew.close()
-    return walk.reel
 
 
 class Walk:

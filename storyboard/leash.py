@@ -1,4 +1,4 @@
-"""Makes a process end together with the one that started it, however that one ends."""
+"""What a child that renders for another process owes it: to end with it, heed its Ctrl-C, take turns on a device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 PR_SET_PDEATHSIG = 1
 LOOK = 1.0
@@ -26,6 +30,26 @@ def leash(parent: int) -> None:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it ended before it could be tied
         os._exit(1)
+
+
+def heed_interrupts() -> None:
+    """Ctrl-C stops this process, also where whoever began it all (nohup, a shell's background) ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def held(lock: Path, waits: Callable[[], None]) -> FileLock:
+    """The lock of a device, this process's until it ends or lets go; another that still ends may have it meanwhile.
+
+    waits: called once where it has to be waited for.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    taken = FileLock(lock)
+    try:
+        taken.acquire(timeout=0)
+    except Timeout:
+        waits()
+        taken.acquire()
+    return taken
 
 
 def _watch(parent: int) -> None:

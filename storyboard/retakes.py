@@ -17,7 +17,7 @@ from storyboard.candidates import Candidate, Part, alike, candidates
 from storyboard.contact_sheet import Row, preview_path, sheet_path, write_preview, write_sheet
 from storyboard.crew import LocalCrew
 from storyboard.events import Event, Events
-from storyboard.film import SceneFailed, shot_of
+from storyboard.film import SceneFailed, at_work, shot_of
 from storyboard.handed import Handed
 from storyboard.identity import digest
 from storyboard.manifest import Manifest, mode_of
@@ -122,20 +122,14 @@ class Retakes:
         machine = options.machine(lambda text: self._events.tell("note", text=text), 0)
         crew = LocalCrew(self._store, told, machine, self._expected, Workplace(options.device))
         try:
-            self._part = replace(self._part, shot=self._opened(crew))
-            wanted = self._wanted()
-            for label in self._expected.keys() - {self._label(each) for each in wanted}:
-                crew.skip(label)  # drawn by now; or what it opens on came out as once before, and other takes fit
-            self._draw_all(crew, wanted)
-        except SceneFailed:
-            crew.close()
-            raise
-        except BaseException:
-            crew.stop()
-            raise
+            with at_work(crew):
+                self._part = replace(self._part, shot=self._opened(crew))
+                wanted = self._wanted()
+                for label in self._expected.keys() - {self._label(each) for each in wanted}:
+                    crew.skip(label)  # drawn by now; or what it opens on came out as once before, and other takes fit
+                self._draw_all(crew, wanted)
         finally:
             self._drawn.made |= crew.made
-        crew.close()
 
     def _opened(self, crew: LocalCrew) -> Shot:
         """The scene's own shot, once the clips are there that it opens or ends on."""

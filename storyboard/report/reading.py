@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+from post.devices import cores
 from post.viewing import Part, Viewed, view
 
 MOST_AT_ONCE = 8
@@ -34,8 +34,7 @@ def readers() -> Generator[tuple[ThreadPoolExecutor, int]]:
     """Threads, and how many: decoding and OpenCV let others run meanwhile. Each works by itself."""
     import cv2
 
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    at_once, threads = min(here, MOST_AT_ONCE), cv2.getNumThreads()
+    at_once, threads = min(cores(), MOST_AT_ONCE), cv2.getNumThreads()
     pool = ThreadPoolExecutor(at_once)
     cv2.setNumThreads(1)
     try:

@@ -8,42 +8,27 @@ server was killed and is another one by now. stdout is a file, the job's journal
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import traceback
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from storyboard.failures import FAILED, INTERRUPTED, PARTLY
-from storyboard.leash import leash
+from storyboard.leash import heed_interrupts, held, leash
 
 ENDED = "run.ended"
 """The journal's last line: where it is missing, the process was killed, and the job goes on another time."""
 
 
 def main(parent: int, lock: Path, commands: list[list[str]]) -> None:
-    # Whoever ignores Ctrl-C (nohup, a shell's background) hands that down; here it is how a job is cancelled.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
     leash(parent)
-    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _held(lock):
+        with held(lock, lambda: _tell(event="device.waiting", text="waits for what is still ending on this device")):
             code = _run(commands)
     except KeyboardInterrupt:
         code = INTERRUPTED
     _tell(event=ENDED, code=code)
     sys.exit(code)
-
-
-def _held(lock: Path) -> FileLock:
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        _tell(event="device.waiting", text="waits for what is still ending on this device")
-        held.acquire()
-    return held
 
 
 def _run(commands: list[list[str]]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -68,7 +68,11 @@ def _operation(door: Door, schemas: dict[str, Any], guarded: bool) -> dict[str, 
     said: dict[str, Any] = {
         "operationId": door.name,
         "summary": door.does,
-        "parameters": [*_path(door), *_query(door, schemas), *_headers(door)],
+        "parameters": [
+            *_texts(re.findall(r"{(\w+)}", door.path), "path", PARAMETERS),
+            *_query(door, schemas),
+            *_texts(door.headers, "header", HEADERS),
+        ],
         "responses": _responses(door, guarded),
     }
     if door.open:
@@ -80,16 +84,17 @@ def _operation(door: Door, schemas: dict[str, Any], guarded: bool) -> dict[str, 
     return said
 
 
-def _path(door: Door) -> list[dict[str, Any]]:
+def _texts(names: Iterable[str], place: str, known: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    """Parameters that are text. known: the pattern and the description of each."""
     return [
         {
             "name": name,
-            "in": "path",
-            "required": True,
-            "description": PARAMETERS[name][1],
-            "schema": {"type": "string", "pattern": PARAMETERS[name][0]},
+            "in": place,
+            "required": place == "path",
+            "description": known[name][1],
+            "schema": {"type": "string", "pattern": known[name][0]},
         }
-        for name in re.findall(r"{(\w+)}", door.path)
+        for name in names
     ]
 
 
@@ -106,19 +111,6 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key != "anyOf" and not (key == "default" and value is None)}
     return {**rest, **kinds[0]} if len(kinds) == 1 else schema
-
-
-def _headers(door: Door) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": HEADERS[name][1],
-            "schema": {"type": "string", "pattern": HEADERS[name][0]},
-        }
-        for name in door.headers
-    ]
 
 
 def _responses(door: Door, guarded: bool) -> dict[str, Any]:

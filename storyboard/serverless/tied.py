@@ -8,38 +8,26 @@ ends, and the next waits for the GPU to be free.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from storyboard.leash import leash
-
-
-def hold(path: Path) -> None:
-    """Hold a lock until this process ends, waiting for whoever has it."""
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        sys.stderr.write("waiting for the render that uses the GPU\n")
-        sys.stderr.flush()
-        lock.acquire()
-    _held.append(lock)  # garbage would let go of it
-
-
-_held: list[object] = []
+from storyboard.leash import heed_interrupts, held, leash
 
 
 def main() -> None:
     parent, lock, *command = sys.argv[1:]
+    heed_interrupts()
     leash(int(parent))
-    if lock != "-":
-        hold(Path(lock))
     sys.argv = ["storyboard", *command]
     from storyboard.cli import main as storyboard
 
-    storyboard()
+    with held(Path(lock), _waits) if lock != "-" else nullcontext():
+        storyboard()
+
+
+def _waits() -> None:
+    sys.stderr.write("waiting for the render that uses the GPU\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from post.budget import FinishPlan  # noqa: E402
 from post.devices import gpus, has_gpu  # noqa: E402
 from post.encode import FORMATS, Encode, encoder_problem, works  # noqa: E402
 from post.finish import Finish  # noqa: E402
+from post.grade import Grade, Graded, Numbers, graded, numbers_of  # noqa: E402
 from post.interpolate import Interpolate, Rife  # noqa: E402
 from post.nets import RRDBNet, SRVGGNetCompact  # noqa: E402
 from post.suite import Place, Suite  # noqa: E402
+from post.transition import Dissolve  # noqa: E402
 from post.upscale import RealESRGAN, Upscale, open_device, open_enlarger  # noqa: E402
 from post.weights import DeviceMissing  # noqa: E402
-from scenes.files import file_digest, load_clip, write_clip  # noqa: E402
+from scenes.files import file_digest, load_clip, read_span, write_clip  # noqa: E402
 from scenes.footage import Clip, Frame, Size, Span  # noqa: E402
 from tests import plain_ifnet  # noqa: E402
 from tests.stories import render, scene, write_picture, write_story  # noqa: E402
@@ -152,6 +155,39 @@ def test_planes_are_the_cpus(format: str, clip: Clip, weights: dict[str, Path]):
         )
     apart = far(*found)
     assert apart.mean() < (0.5 if FORMATS[format].bits == 8 else 2)
+
+
+def coloured(gains: tuple[float, float, float], level: int) -> Numbers:
+    return numbers_of(np.hstack([np.diag(gains), np.full((3, 1), level)]))
+
+
+RED, DARK, BLUE = (coloured((1.04, 1.0, 0.97), -3), coloured((0.95, 0.95, 0.96), 2), coloured((0.98, 1.01, 1.05), 1))
+
+
+def test_a_grade_is_drawn_as_floats_and_rounded_once(clip: Clip, weights: dict[str, Path]):
+    easing = Grade(RED, DARK, clip.frames - 1)
+    finish = Finish(Span(clip, 0, clip.frames), None, None, rife_by(weights["4.6"]), ENCODE, colour=Graded(clip=easing))
+    assert finish.graded_on_device
+    shown = finished(finish, Place("cuda:0"))[1::2]  # every other frame is between two
+    plain = list(read_span(finish.span))
+    # RGB24 is rounded to the nearest here; on the CPU by a pattern.
+    exact = [np.clip(frame @ easing.at(i)[:, :3].T + easing.at(i)[:, 3], 0, 255) for i, frame in enumerate(plain)]
+    assert np.abs(np.stack(exact) - np.stack(shown)).max() <= 0.6
+    assert far(shown, [graded(frame, easing.at(i)) for i, frame in enumerate(plain)]).max() <= 1
+    assert far(shown, plain).mean() > 2
+
+
+def test_graded_and_dissolved_as_on_the_cpu(folder: Path, clip: Clip, weights: dict[str, Path]):
+    # What is handed over and what is dissolved from are other clips', each with a grade of its own.
+    before = kept(folder / "before", 6)
+    colour = Graded(Grade(RED), Grade(BLUE), Grade(DARK))
+    finish = replace(finish_of(clip, weights), lead=before.last, colour=colour)
+    dissolved = replace(finish, lead=None, opens=Dissolve(4, Span(before, 3, 6)), colour=replace(colour, lead=None))
+    for each in (finish, dissolved):
+        apart = far(finished(each, Place("cuda:0")), finished(each, Place("cpu")))
+        assert apart.mean() < 0.5
+        assert np.percentile(apart, 99) <= 4
+        assert far(finished(each, Place("cuda:0")), finished(replace(each, colour=None), Place("cuda:0"))).mean() > 2
 
 
 def test_frames_are_the_same_for_a_slow_and_for_a_fast_taker_and_beside_other_work(
