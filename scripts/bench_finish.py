@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def enlarged_rate(upscale: Upscale, frames: list[np.ndarray]) -> float:
     with lane.entered():
         enlarge = lane.opened(lambda: open_enlarger(upscale, DEVICE, plan.frames_at_once, plan.tile_pixels, True))
         kit = TorchKit(lane, enlarge, None, plan.frames_at_once, 1)
-        return len(frames) / median(lambda: sum(1 for _ in kit.enlarged(iter(frames))))[0]
+        return len(frames) / median(lambda: sum(1 for _ in kit.enlarged(iter(frames), repeat(None))))[0]
 
 
 def ncnn(weights: Path, clip: Clip) -> None:
@@ -225,8 +226,8 @@ def story_file(folder: Path, upscaler: str, rife: str, scenes: int, runs_of: int
     return path
 
 
-def rendered(path: Path, weights: Path, **more: Any) -> list[tuple[float, str, str]]:
-    """A render's events, with the seconds at which they came."""
+def rendered(path: Path, weights: Path, events: bool = False, **more: Any) -> list[tuple[float, str, str]]:
+    """A render's events, with the seconds at which they came; told as they come, where asked for."""
     from storyboard.events import Events
     from storyboard.options import Options
     from storyboard.production import produce
@@ -237,10 +238,13 @@ def rendered(path: Path, weights: Path, **more: Any) -> list[tuple[float, str, s
     start = time.perf_counter()
 
     def hear(event: dict[str, Any]) -> None:
-        if event["event"] == "note":
+        what, scene, at = event["event"], event.get("scene", ""), time.perf_counter() - start
+        if what == "note":
             told(note=event["text"])
-        if "progress" not in event["event"]:
-            heard.append((time.perf_counter() - start, event["event"], event.get("scene", "")))
+        elif "progress" not in what:
+            heard.append((at, what, scene))
+            if events:
+                told(at=round(at, 2), event=what, scene=scene)
 
     store = Store(path.parent / ".storyboard")
     with store.in_use():
@@ -345,6 +349,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["warm-up", "alone", "both"], help="for story")
     parser.add_argument("--vram", help="for story, as in 24GiB")
     parser.add_argument("--finish-on", help="for story, as in cuda:1")
+    parser.add_argument("--events", action="store_true", help="for story: print them as they come")
     parser.add_argument("--upscaler", default="realesr-animevideov3", help="for story")
     asked = parser.parse_args()
     torch.manual_seed(0)
@@ -367,7 +372,8 @@ def main() -> None:
 
                     vram = parse_bytes(asked.vram) if asked.vram else None
                     arrange(asked.at_once, asked.turns)
-                    story(asked.weights, folder, asked.upscaler, asked.kinds, vram=vram, finish_on=asked.finish_on)
+                    more = {"vram": vram, "finish_on": asked.finish_on, "events": asked.events}
+                    story(asked.weights, folder, asked.upscaler, asked.kinds, **more)
                 case _:
                     edit(asked.weights, folder)
 
