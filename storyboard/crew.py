@@ -147,10 +147,15 @@ class LocalCrew:
         return self._cutting_room.finish(scene, finish)
 
     def _was_shot(self, scene: str) -> None:
-        """One less to shoot, well or not; after the last the finishing may need the studio's memory."""
+        """One less to shoot, well or not. After the last the studio is freed: in turns the finishing may need its
+        memory; else the last clip does not wait for that, which takes a second or two for a model of full size."""
         self._ahead.discard(scene)
-        if not self._ahead:
+        if self._ahead:
+            return
+        if self._shift.turns is not None:
             self._free()
+        else:
+            self._camera.note(self._free)
 
     def _free(self) -> None:
         studio, self._studio = self._studio, None

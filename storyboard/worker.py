@@ -6,7 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -85,8 +85,10 @@ class Worker:
         return future
 
     def note(self, what: Callable[[], None]) -> None:
-        """Something that is no work of its own, in its turn; what it raises is lost."""
-        self._threads.submit(what)
+        """Something that is no work of its own, in its turn; what it raises is lost. Dropped while closing, as what
+        waits is."""
+        with suppress(RuntimeError):  # submit's own, once the threads are told to end
+            self._threads.submit(what)
 
     def _tried(self, scene: str, work: Callable[[], T]) -> T:
         """The work; that it failed is told at once, as a run that keeps going ends much later."""

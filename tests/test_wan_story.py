@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -567,21 +568,30 @@ class TestShooting:
         assert "ValueError: it would not do" in failed["trace"]  # of what nobody foresaw
         assert studio.log == ["open 3", "render a dock", "render a boat", "close", "finish"]
 
-    def test_it_is_closed_before_the_last_clip_is_finished(
-        self, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("turns", [False, True])
+    def test_the_last_clip_waits_for_it_to_be_closed_only_in_turns(
+        self, turns: bool, two: Film, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
     ):
-        from storyboard import cutting_room
+        from storyboard import cutting_room, production
+        from storyboard.placing import Workplace
 
-        write = cutting_room.write_segment
+        write, finishing = cutting_room.write_segment, threading.Semaphore(0)
 
         def logged(*args: Any) -> None:
             studio.log.append("finish")
+            finishing.release()
             write(*args)
 
+        def close(studio: FakeStudio) -> None:
+            for _ in range(1 if turns else 2):  # segments that are begun before it ends
+                assert finishing.acquire(timeout=10)
+            studio.log.append("close")
+
+        monkeypatch.setattr(production, "workplace", lambda *_: Workplace("cpu", None, turns=turns))
         monkeypatch.setattr(cutting_room, "write_segment", logged)
+        monkeypatch.setattr(FakeStudio, "close", close)
         two.render()
-        assert studio.log[-1] == "finish"
-        assert studio.log.count("close") == 1
+        assert studio.log[-2:] == (["close", "finish"] if turns else ["finish", "close"])
 
     def test_closed_where_the_last_shot_turns_out_to_be_kept(self, two: Film, studio: FakeStudio):
         two.edit('"a dock"', '"a dock"\nseed = 3')
