@@ -15,9 +15,9 @@ from storyboard.identity import recipe
 from storyboard.manifest import Manifest, mode_of
 from storyboard.reasons import reasons
 from storyboard.rehearsal import Rehearsed, waits
-from storyboard.reroll import command
 from storyboard.store import Store
 from storyboard.takes import Take, Takes, home_of
+from storyboard.typed import typed_render
 
 
 class NotToBeChosen(Exception):  # noqa: N818
@@ -63,7 +63,7 @@ def choose(rehearsed: Rehearsed, store: Store, name: str, number: int) -> Chosen
 
 
 def _render(rehearsed: Rehearsed, name: str) -> str:
-    return command(rehearsed.story, name, draft=rehearsed.gear.draft)
+    return typed_render(rehearsed.story.path, name, draft=rehearsed.gear.draft)
 
 
 def _unknown(rehearsed: Rehearsed, name: str, number: int, takes: Takes) -> str:

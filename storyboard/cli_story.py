@@ -10,6 +10,7 @@ import typer
 
 from storyboard.failures import STORY, USAGE, say
 from storyboard.flags import AsJson, StoryFile
+from storyboard.typed import typed
 
 
 def init(
@@ -23,7 +24,7 @@ def init(
     except FileExistsError as error:
         say(f"{error.filename} is there already: nothing was written")
         raise typer.Exit(USAGE) from None
-    say(f"next: storyboard render {story} --draft")
+    say(f"next: {typed('render', story, draft=True)}")
     print(story)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from storyboard.failures import FAILED, PARTLY, say
 from storyboard.flags import AsJson, DraftWork, StoreFolder, StoryFile
+from storyboard.typed import typed
 
 if TYPE_CHECKING:
     from storyboard.options import Options
@@ -27,7 +28,7 @@ def draw_takes(session: Session, options: Options, names: frozenset[str] | None,
     for label, why in drawn.failed.items():
         say(f"{label.replace('.', ' take ')} failed: {why}")
     if drawn.sheet is not None and not as_json:
-        say(f"choose one: storyboard take {session.story.path} {name} NUMBER{' --draft' if options.draft else ''}")
+        say(f"choose one: {typed('take', session.story.path, name, 'NUMBER', draft=options.draft)}")
         print(drawn.sheet)
     if drawn.failed:
         raise typer.Exit(PARTLY if drawn.takes else FAILED)
@@ -74,7 +75,7 @@ def _say_stale(session: Session, draft: bool, *, changed: bool) -> None:
         print(f"{scene.name}: {'' if scene.state == scene.why.partition(' ')[0] else f'{scene.state}, '}{scene.why}")
     if session.mode(draft) == DRAFT:
         say("it was chosen by its draft; a seed means another picture to the model")
-    command = f"storyboard render {session.story.path}{' --draft' if session.mode(draft) == DRAFT else ''}"
+    command = typed("render", session.story.path, draft=session.mode(draft) == DRAFT)
     count = sum(scene.state != MEND for scene in stale)
     clips = f"{count} clip{'s' * (count != 1)} to render" if count else "no clip to render"
     print(f"{clips}, {len(finish)} to finish: {command}" if stale or finish or changed else "nothing is stale")

@@ -26,10 +26,11 @@ from storyboard.order import followers
 from storyboard.production import Outcome, produce
 from storyboard.publish import published
 from storyboard.rehearsal import Rehearsed, rehearse
-from storyboard.reroll import check_writable, command, drawn_seed
+from storyboard.reroll import check_writable, drawn_seed
 from storyboard.store import CLIPS, Store
 from storyboard.story import Scene, Story
 from storyboard.takes import Takes
+from storyboard.typed import typed_render
 
 HELD = "held"
 """The folder beside a story where frames lie that its scenes hold."""
@@ -121,7 +122,7 @@ def _handed_on(rehearsed: Rehearsed, scene: Scene, store: Store) -> Still:
     if clip is None or clip.size != rehearsed.story.size or not scene.hand_on.fits(clip.frames):
         now = "" if clip is None else " as the story has it now"
         what = f"{scene.name} is not rendered{now}, so it has no end to hold"
-        first = command(rehearsed.story, scene.name, draft=rehearsed.gear.draft)
+        first = typed_render(rehearsed.story.path, scene.name, draft=rehearsed.gear.draft)
         raise NotRendered(f"{what}: run `{first}` first")
     found = handed(store, clip, scene.hand_on, keep=True).still
     store.copy_still(found)
@@ -150,7 +151,7 @@ def _place(folder: Path, name: str, frame: Still) -> Path:
 
 def _remedy(new: Held, scene: Scene, options: Options) -> str:
     """What can be done about an end that is too far off."""
-    render = command(new.story, new.scene, draft=options.draft)
+    render = typed_render(new.story.path, new.scene, draft=options.draft)
     again = f"`{render} --hold` tries another seed"
     free = " (once `hold` is dropped from it)" if scene.held else ""
     cascade = f"`{render} --seed {new.seed}`{free} draws it without, and what follows anew"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -40,11 +39,6 @@ def check_writable(story: Story) -> None:
     for path in (story.path, story.path.resolve().parent):
         if not os.access(path, os.W_OK):
             raise MachineLacks(f"{path} cannot be written to, and the new seed belongs in {story.path.name}")
-
-
-def command(story: Story, scene: str, *, draft: bool) -> str:
-    """What renders a scene, as it is typed; options go behind it."""
-    return f"storyboard render {shlex.quote(str(story.path))}{' --draft' if draft else ''} --scene {scene}"
 
 
 def drawn_seed() -> int:

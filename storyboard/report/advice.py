@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from scenes.camera import choose_move
 from storyboard.handing import suggested
 from storyboard.report.survey import Meeting
 from storyboard.story import After, Opening, Scene, Story
+from storyboard.typed import typed_render
 
 HOLDING = "takes a drift of colour out in finishing, with no clip drawn again"
 LOOK_AT_IT = "look at it: what the camera brings into view counts as drift, too"
@@ -124,9 +124,8 @@ class Advising:
         """hold: not where the last frame itself is at fault."""
         if self._draft and _moves_alike(self._story.scene(scene)):
             return f"another `camera` in scene {scene}, whose draft looks alike with every seed"
-        name = shlex.quote(str(self._story.path))
-        command = f"storyboard render {name}{' --draft' if self._draft else ''} --scene {scene} --reroll"
-        return f"`{command}{' --hold' if hold else ''}`"
+        command = typed_render(self._story.path, scene, draft=self._draft)
+        return f"`{command} --reroll{' --hold' if hold else ''}`"
 
     @property
     def _holds(self) -> bool:

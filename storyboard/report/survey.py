@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from storyboard.report.reading import in_order, readers
 from storyboard.report.runs import Run, Runs
 from storyboard.store import Store
 from storyboard.transitions import chained, footage
+from storyboard.typed import typed
 
 State = Literal["measured", "cut", "not rendered", "too short"]
 
@@ -120,8 +120,7 @@ def _spans(rehearsed: Rehearsed) -> list[Span | None]:
     spans = [rendered.get(scene.name) for scene in rehearsed.story.scenes]
     if not any(spans):
         rehearsed.check_known()
-        draft = " --draft" if rehearsed.gear.draft else ""
-        remedy = f"run `storyboard render {shlex.quote(str(rehearsed.story.path))}{draft}` first"
+        remedy = f"run `{typed('render', rehearsed.story.path, draft=rehearsed.gear.draft)}` first"
         raise MachineLacks(f"nothing is rendered yet, so there is no seam to measure: {remedy}")
     return spans
 

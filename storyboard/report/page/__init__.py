@@ -67,7 +67,7 @@ def _summary(survey: Survey, *, draft: bool) -> Iterator[str]:
     verdict = (
         "No seam has a warning or an error." if survey.passes else "Seams with warnings or errors come first below."
     )
-    yield f"<p>{verdict} Seams are measured on the clips as they were drawn, before they are enlarged.</p>\n"
+    yield f"<p>{verdict} Seams are measured on the clips' frames in the film's colours, before they are enlarged.</p>\n"
     if survey.meetings:
         yield from _index(survey)
     if survey.unrendered:
