@@ -41,7 +41,7 @@ def story(*names: str, look: str = 'size = "64x48"\nframes = 5\n', finish: str =
     return f"[look]\n{look}\n{scene(first, image='a.png')}{''.join(scene(name) for name in others)}{finish}"
 
 
-LONG = 'size = "320x240"\nframes = 121\n'
+LONG = 'size = "256x192"\nframes = 81\n'
 
 
 def environment(volume: Path, **more: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from storyboard.story import read_story
+from tests.commands import run_here
 from tests.stories import chart, scene, write_picture, write_story
 
 ROOT = Path(__file__).parents[1]
@@ -186,7 +187,7 @@ def test_a_given_seed_replaces_the_scenes_own(story: Path):
     ],
 )
 def test_exit_codes_and_messages(story: Path, args: list[str], code: int, says: str):
-    ran = run(*(a.format(story) for a in args), env=bare(story.parent))
+    ran = run_here(*(a.format(story) for a in args), env={"COLUMNS": "100", **bare(story.parent)})
     assert ran.returncode == code, ran.stderr
     assert says in re.sub(r"[│\s]+", " ", ran.stderr)
     assert "Traceback" not in ran.stderr
@@ -321,7 +322,7 @@ def test_a_broken_picture_is_planned_around(story: Path):
     ],
 )
 def test_what_would_fail_at_the_end_is_found_at_the_start(story: Path, args: list[str], code: int, says: str):
-    ran = run(*(a.format(story, out=story.parent / "out") for a in args))
+    ran = run_here(*(a.format(story, out=story.parent / "out") for a in args), env={"COLUMNS": "100"})
     assert ran.returncode == code, ran.stderr
     assert says in re.sub(r"\s+", " ", ran.stderr)
     assert not (story.parent / ".storyboard" / "clips").exists()

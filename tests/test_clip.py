@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from storyboard.cli import app
 from storyboard.clip import Asked, ClipError, clip_story
 from storyboard.story import Story, read_story
+from tests.commands import run_here
 from tests.playing import played
 from tests.stories import scene, write_picture, write_story
 
@@ -180,7 +181,7 @@ def test_what_is_wrong_is_told_in_the_commands_words(here: Path, keys: dict[str,
 )
 def test_exit_codes(here: Path, args: list[str], code: int, says: str):
     (here / "half.png").write_bytes((here / "dock.png").read_bytes()[:120])
-    ran = run(here, *args)
+    ran = run_here("clip", *args, env={"COLUMNS": "300"})
     assert ran.returncode == code, ran.stderr
     assert says in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -24,6 +24,7 @@ from storyboard.hub import Hub, HubError, Part
 from storyboard.memory import Memory
 from storyboard.pull import Places, PullError, pull
 from storyboard.transfer import Lines
+from tests.commands import run_here
 from tests.imitation import Imitation, serving, sha256
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def parts(folder: Path) -> list[str]:
 
 
 def run(hub: Imitation, tmp_path: Path, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    env = around(hub, tmp_path, env)
+    env = whole(around(hub, tmp_path, **env))
     return subprocess.run(command(*args), capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=env)
 
 
@@ -71,11 +72,16 @@ def command(*args: str | Path) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "storyboard", "models", *map(str, args)]
 
 
-def around(hub: Imitation, tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
+def around(hub: Imitation, tmp_path: Path, **env: str) -> dict[str, str]:
+    """Variables that lead to the imitation, to folders of the test's own, and where it says."""
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     here = {"HF_ENDPOINT": hub.url, "STORYBOARD_MODELS": str(tmp_path / "models"), "COLUMNS": "200"}
+    return {"no_proxy": "127.0.0.1", **home, **here, **env}
+
+
+def whole(env: dict[str, str]) -> dict[str, str]:
     rest = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "STORYBOARD_"))}
-    return {**rest, "no_proxy": "127.0.0.1", **home, **here, **env}
+    return {**rest, **env}
 
 
 def test_a_bundle_lands_in_comfyuis_folders(hub: Imitation, tmp_path: Path):
@@ -128,7 +134,7 @@ def test_interrupted_by_hand_and_gone_on_with(hub: Imitation, tmp_path: Path):
     hub.breaks, hub.gate = [200_000], threading.Event()
     process = subprocess.Popen(
         command("pull", "lightning"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        env=around(hub, tmp_path, {}),
+        env=whole(around(hub, tmp_path)),
     )  # fmt: skip
     until = time.monotonic() + 30
     while not hub.ranges_asked() and time.monotonic() < until:
@@ -185,7 +191,7 @@ def test_wrong_bytes_are_deleted(hub: Imitation, tmp_path: Path):
 )
 def test_a_hub_that_refuses(hub: Imitation, tmp_path: Path, answer: dict[str, list[int]], says: str):
     hub.answers |= answer
-    ran = run(hub, tmp_path, "pull", "lightning")
+    ran = run_here("models", "pull", "lightning", env=around(hub, tmp_path))
     assert ran.returncode == 4, ran.stderr
     assert says in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -203,9 +209,16 @@ def test_a_hub_that_refuses(hub: Imitation, tmp_path: Path, answer: dict[str, li
     ],
 )
 def test_a_machine_that_lacks_something(
-    hub: Imitation, tmp_path: Path, args: tuple[str, ...], env: dict[str, str], code: int, says: str
+    hub: Imitation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: tuple[str, ...],
+    env: dict[str, str],
+    code: int,
+    says: str,
 ):
-    ran = run(hub, tmp_path, "pull", "lightning", *args, **env)
+    monkeypatch.chdir(ROOT)
+    ran = run_here("models", "pull", "lightning", *args, env=around(hub, tmp_path, **env))
     assert ran.returncode == code, ran.stderr
     assert says in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -41,6 +41,7 @@ from storyboard.story import read_story
 from storyboard.sweep import Swept, note_dropped, resolved, sweep
 from storyboard.takes import Take, Takes
 from storyboard.verify import verify
+from tests.commands import run_here
 from tests.stories import Run, render, scene, write_picture, write_story
 from tests.test_cli import run
 
@@ -648,7 +649,7 @@ class TestCommands:
         ],
     )
     def test_usage(self, film: Film, args: list[str], says: str):
-        ran = run("render", film.path, "--draft", *args)
+        ran = run_here("render", film.path, "--draft", *args, env={"COLUMNS": "100"})
         assert ran.returncode == 2
         assert says in " ".join(ran.stderr.replace("│", " ").split())
         assert not film.store.root.exists()

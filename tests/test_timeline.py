@@ -8,9 +8,10 @@ import shutil
 import sys
 import wave
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,20 @@ def written(story: Path, target: str, place: Path, fps: Fraction | None = None, 
     return Made(wanted.opens, frames, tuple(heard))
 
 
+Once = Callable[..., Made]
+
+
+@pytest.fixture(scope="module")
+def once(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A timeline of the rendered story that tests only read: each is written once."""
+
+    @cache
+    def make(target: str, fps: Fraction | None, media: str = "prores") -> Made:
+        return written(rendered, target, tmp_path_factory.mktemp("once") / "cut", fps, media)
+
+    return make
+
+
 def expected(story: Path, fps: Fraction, suffix: str = ".mov") -> Timeline:
     """The timeline as data, at a rate."""
     ready, _ = rehearsed(story)
@@ -189,8 +204,8 @@ def test_otioz(fps: Fraction | None, rendered: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("fps", RATES)
-def test_edl(fps: Fraction | None, rendered: Path, tmp_path: Path):
-    made = written(rendered, "edl", tmp_path / "cut", fps)
+def test_edl(fps: Fraction | None, rendered: Path, once: Once):
+    made = once("edl", fps)
     rate = fps or Fraction(24)
     assert any("conformed to 24 (--fps names another)" in text for text in made.said) == (fps is None)
     wanted = expected(rendered, rate)
@@ -214,9 +229,9 @@ def test_edl(fps: Fraction | None, rendered: Path, tmp_path: Path):
     _check_media(made.folder, wanted)
 
 
-def test_an_edl_counts_on_from_one_oclock(rendered: Path, tmp_path: Path):
+def test_an_edl_counts_on_from_one_oclock(once: Once):
     """Columns as CMX had them; record times follow each other without a gap, frame by frame."""
-    lines = written(rendered, "edl", tmp_path / "cut", Fraction(25)).path.read_bytes().decode().split("\r\n")
+    lines = once("edl", Fraction(25)).path.read_bytes().decode().split("\r\n")
     assert lines[:3] == ["TITLE: story", "FCM: NON-DROP FRAME", ""]
     clock = r"\d\d:\d\d:\d\d:\d\d"
     form = rf"(\d{{3}})  (\S{{1,8}}) *(V|AA) +(C|D    \d{{3}}) +({clock}) ({clock}) ({clock}) ({clock})"
@@ -240,8 +255,8 @@ def test_an_edl_counts_on_from_one_oclock(rendered: Path, tmp_path: Path):
 
 @QUIET
 @pytest.mark.parametrize("fps", RATES)
-def test_fcpxml(fps: Fraction | None, rendered: Path, tmp_path: Path):
-    made = written(rendered, "fcpxml", tmp_path / "cut", fps)
+def test_fcpxml(fps: Fraction | None, rendered: Path, once: Once):
+    made = once("fcpxml", fps)
     rate = fps or Fraction(24)
     assert any("conformed to 24 (--fps names another)" in text for text in made.said) == (fps is None)
     wanted = expected(rendered, rate)
@@ -289,8 +304,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("fps", RATES[1:])
-def test_an_fcpxml_is_as_its_definition_has_it(fps: Fraction, rendered: Path, tmp_path: Path):
-    made = written(rendered, "fcpxml", tmp_path / "cut", fps)
+def test_an_fcpxml_is_as_its_definition_has_it(fps: Fraction, once: Once):
+    made = once("fcpxml", fps)
     text = made.path.read_text(encoding="utf-8")
     assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n<fcpxml version="1.8">')
     root = ElementTree.fromstring(text)
@@ -307,8 +322,8 @@ def test_an_fcpxml_is_as_its_definition_has_it(fps: Fraction, rendered: Path, tm
     assert seconds(root[0][0].attrib["frameDuration"]) == 1 / fps
 
 
-def test_final_cut_finds_the_clips_end_to_end_and_media_under_each_dissolve(rendered: Path, tmp_path: Path):
-    made = written(rendered, "fcpxml", tmp_path / "cut", Fraction(24))
+def test_final_cut_finds_the_clips_end_to_end_and_media_under_each_dissolve(once: Once):
+    made = once("fcpxml", Fraction(24))
     root = ElementTree.parse(made.path).getroot()
     sequence, spine = root.find(".//sequence"), root.find(".//spine")
     assert sequence is not None
