@@ -357,6 +357,14 @@ def test_files_of_a_story_that_are_links_lead_nowhere_else(client: httpx2.Client
     problem(client.get("/stories/linked/files/b.png"), 404)
 
 
+def test_hidden_files_are_neither_listed_nor_served(client: httpx2.Client, server: Served):
+    put(client, "hidden", {"story.toml": two_scenes(), "a.png": png()})
+    (server.folder / "hidden" / ".git").mkdir()
+    (server.folder / "hidden" / ".git" / "config").write_text("x")
+    assert client.get("/stories/hidden").json()["files"] == ["a.png", "story.toml"]
+    problem(client.get("/stories/hidden/files/.git/config"), 404)
+
+
 def test_metrics_are_prometheus(client: httpx2.Client):
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -64,6 +64,10 @@ def test_a_link_lets_a_browser_in_once_and_its_cookie_outlives_the_server(server
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         assert browser.get("/stories").status_code == 200
+        ours = cookie.split(";")[0]
+        for others in ('theme={"dark": true}', "name=a b", "x[y]=1", "\u540d=1"):  # of other servers on this host
+            sent = f"{others}; {ours}".encode()
+            assert httpx2.get(f"{server.url}/stories", headers={b"Cookie": sent}).status_code == 200, others
         assert server.end() == 0
         server.start()
         assert browser.get("/stories").status_code == 200

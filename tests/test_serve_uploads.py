@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import stat
 import struct
 import zipfile
@@ -306,6 +308,57 @@ def test_a_story_that_is_half_replaced_is_whole_after_a_restart(tmp_path: Path, 
         assert (place / "out/film.mp4").read_text() == "film"
         assert not any(any((library.own / name).iterdir()) for name in ("coming", "going", "uploads"))
     assert seen == {"old", "new"}
+
+
+def test_a_folder_that_is_no_story_is_never_replaced(client: httpx2.Client, server: Served):
+    diary = server.folder / "Documents" / "diary.txt"
+    diary.parent.mkdir(parents=True)
+    diary.write_text("precious")
+    answer = put(client, "Documents", {"story.toml": two_scenes(), "a.png": png()})
+    assert answer.status_code == 409
+    assert "no story.toml" in answer.json()["detail"]
+    assert diary.read_text() == "precious"
+    assert [path.name for path in diary.parent.iterdir()] == ["diary.txt"]
+    kept = server.folder / "emptied" / ".storyboard"
+    kept.mkdir(parents=True)
+    files = zipped({"story.toml": two_scenes(), "a.png": png()})
+    answer = client.post("/stories?id=emptied", content=files, headers=ZIP)
+    assert answer.status_code == 201, "what only holds kept work is free"
+    assert kept.is_dir()
+
+
+def test_a_replacement_that_fails_leaves_the_old_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "stories").mkdir()
+    app = application(Library(tmp_path / "stories"), Access(None))
+    real = Path.rename
+    with TestClient(app, base_url="http://localhost") as client:
+        assert put(client, "one", {"story.toml": two_scenes(), "a.png": png()}).status_code == 201  # type: ignore[arg-type]
+
+        def refusing(path: Path, target: Path) -> Path:
+            if path.parent.name == "one":
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            return real(path, target)
+
+        monkeypatch.setattr(Path, "rename", refusing)
+        answer = put(client, "one", {"story.toml": two_scenes(), "a.png": png(), "b.png": png()})  # type: ignore[arg-type]
+        assert answer.status_code == 503, answer.text
+        assert 'the folder "one" cannot be written to' in answer.json()["detail"]
+        monkeypatch.setattr(Path, "rename", real)
+        assert client.get("/stories/one").json()["files"] == ["a.png", "story.toml"]
+        answer = put(client, "one", {"story.toml": two_scenes(), "a.png": png(), "c.png": png()})  # type: ignore[arg-type]
+        assert answer.json()["files"] == ["a.png", "c.png", "story.toml"]
+
+
+def test_a_story_that_cannot_be_settled_keeps_no_other_from_being_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    library = Library(tmp_path / "stories")
+    library.open()
+    (library.own / "coming" / "stuck" / "ready").mkdir(parents=True)
+    (library.own / "coming" / "stuck" / "ready" / "story.toml").write_text("x")
+    Library(library.folder).open()
+    assert "stuck is replaced by half" in capsys.readouterr().err  # its folder is gone
+    assert (library.own / "coming" / "stuck" / "ready" / "story.toml").is_file()
 
 
 def test_a_library_of_one_file_is_read_and_not_replaced(tmp_path: Path):

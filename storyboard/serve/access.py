@@ -8,9 +8,9 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storyboard.serve.problems import Problem
@@ -78,12 +78,9 @@ class Access:
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
             return True
-        cookies = SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return self._cookie in cookies and self._is_ours(cookies[self._cookie].value)
+        # Not by http.cookies: it stops at what it cannot read, and browsers send cookies of all servers on this host.
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._cookie)
+        return cookie is not None and self._is_ours(cookie)
 
     def _is_ours(self, cookie: str) -> bool:
         nonce, _, mark = cookie.partition(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import sys
 import time
@@ -27,7 +26,7 @@ from storyboard.serve.ledger import Ledger
 from storyboard.serve.limits import Limits
 from storyboard.serve.metrics import Metrics
 from storyboard.serve.openapi import document
-from storyboard.serve.problems import Problem, missing
+from storyboard.serve.problems import NO_ROOM, Problem, missing
 from storyboard.serve.queue import Queue
 from storyboard.serve.serving import Serving
 from storyboard.serve.stories import Library
@@ -131,7 +130,7 @@ class Checked:
 def _answer(error: Exception) -> Response:
     if isinstance(error, Problem):
         return error.response()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return Problem(507, "no-room", "the server's disk is full").response()
     name = uuid.uuid4().hex[:8]
     sys.stderr.write(f"fault {name}:\n{''.join(traceback.format_exception(error))}")

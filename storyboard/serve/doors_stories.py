@@ -12,7 +12,7 @@ from storyboard.serve.door import Call, Door, said
 from storyboard.serve.ledger import QUEUED, RUNNING
 from storyboard.serve.media import OTHER, send_file
 from storyboard.serve.names import STORY_FILE
-from storyboard.serve.problems import conflict
+from storyboard.serve.problems import NO_ROOM, Problem, conflict
 from storyboard.serve.stories import Listed, remove
 from storyboard.serve.upload import FORM, ZIPS, receive_story
 
@@ -35,7 +35,7 @@ async def create_story(call: Call) -> Response:
     with library.aside() as aside:
         checked = await _received(call, aside)
         story = call.query.id or library.free_id(checked["title"])
-        if (library.folder / story).exists():
+        if (library.folder / story / STORY_FILE).exists():
             raise conflict(f'there is a story "{story}" already: PUT replaces it')
         return await _published(call, story, aside)
 
@@ -57,7 +57,13 @@ async def _published(call: Call, story: str, aside: Path) -> Response:
     serving = call.serving
     serving.library.check_free(story)
     serving.queue.check_idle(story, [RUNNING])
-    new = serving.library.publish(story, aside)  # renames alone: no other request comes between
+    try:
+        new = serving.library.publish(story, aside)  # renames alone: no other request comes between
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        detail = f'the folder "{story}" cannot be written to ({error.strerror})'
+        raise Problem(503, "machine-lacks", detail) from None
     serving.feed.tell(f"story.{'created' if new else 'replaced'}", story=story)
     where = {"Location": f"/stories/{story}"} if new else {}
     return said(_whole(call, story), 201 if new else 200, where)

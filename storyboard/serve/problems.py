@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 MEDIA = "application/problem+json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Problem(Exception):  # noqa: N818 (an answer)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from storyboard.failures import say
 from storyboard.serve.names import KEPT, STORY_FILE, STORY_ID, folded_name
-from storyboard.serve.problems import Problem, conflict, missing
+from storyboard.serve.problems import conflict, missing
 
 OWN = ".server"
 """The server's own folder in a library: its database, locks, and uploads under way."""
@@ -55,7 +56,10 @@ class Library:
             for left in (self.own / name).iterdir():
                 remove(left)
         for coming in (self.own / "coming").iterdir():
-            self._settle(coming.name)
+            try:
+                self._settle(coming.name)
+            except OSError as error:  # one story that cannot be written to keeps no other from being served
+                say(f"{self.folder / coming.name} is replaced by half, and cannot be written to: {error}")
 
     def path(self, story: str) -> Path:
         """A story's file. Raises Problem where there is none."""
@@ -92,7 +96,7 @@ class Library:
         folder = self.path(story).parent
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if inside.parts[0] not in KEPT and not inside.name.startswith(".") and path.is_file():
+            if not _apart(inside) and path.is_file():
                 yield inside
 
     def file(self, story: str, name: str) -> Path:
@@ -100,8 +104,7 @@ class Library:
         folder = self.path(story).parent
         path = folder / name
         inside = Path(name)
-        hidden = inside.is_absolute() or any(part.startswith(".") for part in inside.parts) or not inside.parts
-        if hidden or inside.parts[0] in KEPT or "\0" in name or len(name) > 1000:
+        if inside.is_absolute() or not inside.parts or _apart(inside) or "\0" in name or len(name) > 1000:
             raise missing(f'the story has no file "{name[:80]}"')
         with contextlib.suppress(OSError):
             if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
@@ -131,10 +134,18 @@ class Library:
         return next(name for name in _numbered(plain) if folded_name(name) not in taken)
 
     def check_free(self, story: str) -> None:
-        """Raises Problem where a folder differs from this id in case alone."""
+        """Raises Problem where a folder differs from this id in case alone, or holds what is no story's."""
         other = self._taken().get(folded_name(story))
         if other is not None and other != story:
             raise conflict(f'there is a story "{other}" already, and names may not differ in case alone')
+        if self._strange(self.folder / story) and not (self.own / "coming" / story).exists():
+            raise conflict(f'"{story}" holds files and no {STORY_FILE}: take another id, nothing there is replaced')
+
+    def _strange(self, place: Path) -> bool:
+        """Whether something lies there that is no story."""
+        if not place.is_dir():
+            return place.exists()
+        return not (place / STORY_FILE).is_file() and any(path.name not in KEPT for path in place.iterdir())
 
     def _taken(self) -> dict[str, str]:
         return {folded_name(path.name): path.name for path in self.folder.iterdir()}
@@ -145,16 +156,21 @@ class Library:
         Gives whether it is new. A kill at any moment leaves the old story or the new one, the latter perhaps only once
         `open` has been called again.
         """
-        new = not (self.folder / story / STORY_FILE).exists()
         coming = self.own / "coming" / story
         if coming.exists():
-            raise Problem(409, "conflict", "this story is being replaced")
+            self._settle(story)  # another one's end, which failed: all of this runs in one thread
+        new = not (self.folder / story / STORY_FILE).exists()
         holder = self.own / "uploads" / uuid.uuid4().hex
         holder.mkdir()
         aside.rename(holder / "files")
         aside.mkdir()
         holder.rename(coming)  # from here on it will be the story
-        self._settle(story)
+        try:
+            self._settle(story)
+        except OSError:
+            if (coming / "files").is_dir() and (new or (self.folder / story / STORY_FILE).is_file()):
+                remove(coming)  # nothing has left its place yet: the old story stays
+            raise
         return new
 
     def _settle(self, story: str) -> None:
@@ -180,9 +196,15 @@ class Library:
         self.check_open()
         self.path(story)
         gone = self.own / "going" / uuid.uuid4().hex
+        remove(self.own / "coming" / story)
         (self.folder / story).rename(gone)
         self._listed.pop(story, None)
         return gone
+
+
+def _apart(inside: Path) -> bool:
+    """Whether a path in a story's folder is none of its author's: hidden, or left by renders."""
+    return inside.parts[0] in KEPT or any(part.startswith(".") for part in inside.parts)
 
 
 def _read(story: str, path: Path, changed: float) -> Listed:
