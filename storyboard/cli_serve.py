@@ -40,6 +40,8 @@ def serve(
     from storyboard.serve.server import alone, bound, is_loopback, run, token_of
     from storyboard.serve.stories import Library
 
+    if folder.is_file():
+        raise typer.BadParameter(f"{folder} is a file: name a folder of stories, or `storyboard board {folder}`")
     token = token_of(token_file)
     if token is None and not is_loopback(host):
         raise typer.BadParameter(f"--host {host} is open to others: name a token by --token-file or STORYBOARD_TOKEN")

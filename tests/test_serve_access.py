@@ -148,6 +148,22 @@ def test_others_are_served_only_with_a_token(tmp_path: Path):
     assert command("--devices", "cuda:0,cuda:0", folder=tmp_path).returncode == 2
 
 
+def test_what_cannot_be_served_is_told_without_a_traceback(tmp_path: Path):
+    database = tmp_path / "stories" / ".server" / "serve.db"
+    database.parent.mkdir(parents=True)
+    database.write_text("no database")
+    ran = command(folder=tmp_path)
+    assert ran.returncode == 4
+    assert "serve.db cannot be used (file is not a database): where it is damaged, move it away" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    story = tmp_path / "one" / "stories"
+    story.parent.mkdir()
+    story.write_text("x")
+    ran = command(folder=story.parent)
+    assert ran.returncode == 2
+    assert "storyboard board" in ran.stderr
+
+
 def test_one_server_a_library(server: Served):
     ran = command(folder=server.folder.parent)
     assert ran.returncode == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import sys
 import time
 import traceback
@@ -130,7 +131,8 @@ class Checked:
 def _answer(error: Exception) -> Response:
     if isinstance(error, Problem):
         return error.response()
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
+    full = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+    if full or (isinstance(error, OSError) and error.errno in NO_ROOM):
         return Problem(507, "no-room", "the server's disk is full").response()
     name = uuid.uuid4().hex[:8]
     sys.stderr.write(f"fault {name}:\n{''.join(traceback.format_exception(error))}")

@@ -100,7 +100,7 @@ DOORS = (
         "Make what is missing, then the film: as a job, or waiting for its end.",
         render_story,
         {200: JobSaid, 202: JobSaid},
-        (400, 404, 409, 413, 415, 422, 429, 503),
+        (400, 404, 409, 413, 415, 422, 429, 503, 507),
         query=RenderQuery,
         body=Render,
         headers=(KEY,),
@@ -113,7 +113,7 @@ DOORS = (
         "Cancel a job: queued, at once; running, between its steps, and asked again, at once. What is made is kept.",
         cancel_job,
         {200: JobSaid, 202: JobSaid},
-        (404, 409),
+        (404, 409, 507),
     ),
     Door(
         "GET",

@@ -122,7 +122,9 @@ DOORS = (
         (*UPLOAD, 404),
         takes=TAKES,
     ),
-    Door("DELETE", "/stories/{story}", "Delete a story with its kept work.", delete_story, {204: None}, (404, 409)),
+    Door(
+        "DELETE", "/stories/{story}", "Delete a story with its kept work.", delete_story, {204: None}, (404, 409, 507)
+    ),
     Door(
         "GET",
         "/stories/{story}/files/{file}",

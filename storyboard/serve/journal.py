@@ -13,6 +13,7 @@ from storyboard.serve.ledger import Job, Ledger, Told, Untold
 OFTEN = 0.5
 """Seconds between two events of progress of one scene that are kept."""
 MOST = 2**20
+"""Bytes that are read at once, but for a line that is longer."""
 
 
 class Journal:
@@ -31,6 +32,8 @@ class Journal:
             with self._path.open("rb") as file:
                 file.seek(job.read)
                 new = file.read(MOST)
+                while b"\n" not in new and (more := file.read(MOST)):
+                    new += more
         except FileNotFoundError:
             return job, []
         whole = new[: new.rfind(b"\n") + 1]

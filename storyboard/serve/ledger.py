@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+from storyboard.settings import SettingsError
 
 QUEUED, RUNNING, DONE, FAILED, PARTLY, CANCELLED = "queued", "running", "done", "failed", "partly", "cancelled"
 ENDED = (DONE, FAILED, PARTLY, CANCELLED)
@@ -83,25 +86,44 @@ class Ledger:
     """One connection, used by one thread; each method is a transaction."""
 
     def __init__(self, path: Path) -> None:
+        """Raises SettingsError where it is no database, or lies where none can."""
         # Every reply waits for the disk's promise no longer than a render does: a power cut may lose the last seconds,
         # a killed process loses nothing.
-        self._base = sqlite3.connect(path, timeout=10, isolation_level=None)
-        self._base.row_factory = sqlite3.Row
-        self._base.execute("PRAGMA journal_mode=WAL")
-        self._base.execute("PRAGMA synchronous=NORMAL")
-        self._base.executescript(SCHEMA)
+        try:
+            self._base = sqlite3.connect(path, timeout=10, isolation_level=None)
+            self._base.row_factory = sqlite3.Row
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            remedy = "where it is damaged, move it away: stories and kept work stay, jobs and events begin anew"
+            raise SettingsError(f"{path} cannot be used ({error}): {remedy}") from None
 
     def close(self) -> None:
         self._base.close()
 
-    def add(self, story: str, asked: dict[str, Any], key: str | None) -> Job:
-        """A new job at the queue's end."""
+    @contextlib.contextmanager
+    def _whole(self) -> Generator[None]:
+        """All that the block writes, or nothing. A full disk ends a transaction by itself."""
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._base.execute("COMMIT")
+        except BaseException:
+            if self._base.in_transaction:
+                self._base.execute("ROLLBACK")
+            raise
+
+    def add(self, story: str, asked: dict[str, Any], key: str | None) -> tuple[Job, list[Told]]:
+        """A new job at the queue's end, and that it is told."""
         name = uuid.uuid4().hex
-        self._base.execute(
-            "INSERT INTO jobs (id, story, asked, state, created, key) VALUES (?, ?, ?, ?, ?, ?)",
-            (name, story, json.dumps(asked), QUEUED, time.time(), key),
-        )
-        return self._known(name)
+        with self._whole():
+            self._base.execute(
+                "INSERT INTO jobs (id, story, asked, state, created, key) VALUES (?, ?, ?, ?, ?, ?)",
+                (name, story, json.dumps(asked), QUEUED, time.time(), key),
+            )
+            told = self.tell(Untold(f"job.{QUEUED}", name, story, {}))
+        return self._known(name), [told]
 
     def job(self, name: str) -> Job | None:
         return next(iter(self._jobs("WHERE id = ?", (name,))), None)
@@ -135,22 +157,14 @@ class Ledger:
 
     def change(self, name: str, told: Iterable[Untold] = (), **facts: Any) -> tuple[Job, list[Told]]:
         """Set columns of a job and tell events, both or neither."""
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
+        with self._whole():
             if facts:
                 names = ", ".join(f"{fact} = ?" for fact in facts)
                 self._base.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*facts.values(), name))
-            events = [self._tell(each) for each in told]
-            self._base.execute("COMMIT")
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
+            events = [self.tell(each) for each in told]
         return self._known(name), events
 
     def tell(self, untold: Untold) -> Told:
-        return self._tell(untold)
-
-    def _tell(self, untold: Untold) -> Told:
         now = round(time.time(), 3) if untold.time is None else untold.time
         row = self._base.execute(
             "INSERT INTO events (time, event, job, story, facts) VALUES (?, ?, ?, ?, ?)",
@@ -193,19 +207,18 @@ class Ledger:
     def forget(self, events: int, ended: int, progress: float) -> None:
         """Drop all but so many events and ended jobs, and the progress of jobs that ended before time `progress`."""
         states = ", ".join(f"'{state}'" for state in ENDED)
-        self._base.execute("BEGIN IMMEDIATE")
-        self._base.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (events,))
-        self._base.execute(
-            "DELETE FROM events WHERE event IN ('scene.progress', 'segment.progress') "
-            f"AND job IN (SELECT id FROM jobs WHERE state IN ({states}) AND ended < ?)",
-            (progress,),
-        )
-        self._base.execute(
-            f"DELETE FROM jobs WHERE state IN ({states}) AND number NOT IN "
-            f"(SELECT number FROM jobs WHERE state IN ({states}) ORDER BY number DESC LIMIT ?)",
-            (ended,),
-        )
-        self._base.execute("COMMIT")
+        with self._whole():
+            self._base.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (events,))
+            self._base.execute(
+                "DELETE FROM events WHERE event IN ('scene.progress', 'segment.progress') "
+                f"AND job IN (SELECT id FROM jobs WHERE state IN ({states}) AND ended < ?)",
+                (progress,),
+            )
+            self._base.execute(
+                f"DELETE FROM jobs WHERE state IN ({states}) AND number NOT IN "
+                f"(SELECT number FROM jobs WHERE state IN ({states}) ORDER BY number DESC LIMIT ?)",
+                (ended,),
+            )
 
     def _known(self, name: str) -> Job:
         return self._jobs("WHERE id = ?", (name,))[0]

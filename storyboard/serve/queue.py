@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import sqlite3
 import sys
 import time
 import traceback
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from storyboard.serve.feed import Feed
-from storyboard.serve.ledger import CANCELLED, ENDED, QUEUED, RUNNING, Job, Ledger, Untold
+from storyboard.serve.ledger import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, Job, Ledger, Untold
 from storyboard.serve.limits import Limits
 from storyboard.serve.problems import Problem, missing
 from storyboard.serve.stories import Library
-from storyboard.serve.worker import Worker
+from storyboard.serve.worker import PAUSE, Worker, insist
 
 PATIENCE = 60.0
 """Seconds that a job under way has to end its step when the server closes."""
@@ -55,25 +56,39 @@ class Queue:
 
     async def _work(self, worker: Worker) -> None:
         while not self._closing:
-            more, job = self._more, self._ledger.next()
-            if job is None:
-                await more.wait()
-                continue
+            more = self._more
             try:
-                await worker.run(job, lambda: self._closing)
-            except Problem as gone:  # its story was taken away
-                self._end(job, CANCELLED, gone.detail)
-            except Exception:
+                job = self._ledger.next()
+                if job is None:
+                    await more.wait()
+                    continue
+                await self._do(worker, job)
+                self._ledger.forget(self._limits.events, self._limits.ended, time.time() - HOUR)
+            except sqlite3.Error:
                 traceback.print_exc(file=sys.stderr)
-                self._end(job, "failed", "the server could not run it: its log says why")
-            self._ledger.forget(self._limits.events, self._limits.ended, time.time() - HOUR)
+                await asyncio.sleep(PAUSE)
             self._wake()
-            self._heard(job.id)
 
-    def _end(self, job: Job, state: str, error: str) -> None:
+    async def _do(self, worker: Worker, job: Job) -> None:
+        try:
+            await worker.run(job, lambda: self._closing)
+        except Problem as gone:  # its story was taken away
+            await self._end(job, CANCELLED, gone.detail)
+        except sqlite3.Error:
+            raise
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            await self._end(job, FAILED, "the server could not run it: its log says why")
+        self._heard(job.id)
+
+    async def _end(self, job: Job, state: str, error: str) -> None:
         told = Untold(f"job.{state}", job.id, job.story, {"error": error})
-        _, events = self._ledger.change(job.id, [told], state=state, error=error, ended=time.time())
-        self._feed.publish(events)
+
+        def write() -> None:
+            _, events = self._ledger.change(job.id, [told], state=state, error=error, ended=time.time())
+            self._feed.publish(events)
+
+        await insist(write, lambda: self._closing)
 
     def _wake(self) -> None:
         self._more.set()
@@ -97,8 +112,8 @@ class Queue:
         if asked["reroll"]:
             # Drawn here: a job that is taken up again must go on with the same.
             asked = {**asked, "seed": secrets.randbelow(2**32), "reroll": False}
-        job = self._ledger.add(story, asked, key)
-        self._feed.tell("job.queued", job.id, story)
+        job, events = self._ledger.add(story, asked, key)
+        self._feed.publish(events)
         self._wake()
         return job, True
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from starlette.applications import Starlette
 
 from storyboard.failures import INTERRUPTED
+from storyboard.serve.ledger import Ledger
 from storyboard.serve.stories import Library
 from storyboard.settings import SettingsError
 from storyboard.stopping import SIGNALS
@@ -62,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 @contextlib.contextmanager
 def alone(library: Library) -> Generator[None]:
-    """Raises SettingsError where another server serves this library."""
+    """Raises SettingsError where another server serves this library, or its database cannot be used."""
     library.own.mkdir(parents=True, exist_ok=True)
     lock = FileLock(library.own / "server.lock")
     try:
@@ -70,6 +71,7 @@ def alone(library: Library) -> Generator[None]:
     except Timeout:
         raise SettingsError(f"{library.folder} is served already, by another server") from None
     try:
+        Ledger(library.own / "serve.db").close()  # what is wrong with it is said before anything is begun
         yield
     finally:
         lock.release()

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +28,8 @@ from storyboard.serve.stories import Library
 
 LOOK = 0.15
 """Seconds between two looks at a job's journal."""
+PAUSE = 1.0
+"""Seconds after which a database that cannot be written to, since the disk is full, is tried again."""
 SAID = 4000
 """Characters of what a failed job wrote to stderr that are kept."""
 
@@ -81,15 +85,24 @@ class Worker:
             self._process = self._start(job)
             while self._process.poll() is None:
                 await asyncio.sleep(LOOK)
-                job = self._read(journal, job)
-            job = self._read(journal, job)
-            code = journal.code if journal.code is not None else self._process.returncode
-            if code in (INTERRUPTED, -signal.SIGINT, -signal.SIGKILL) and closing() and not self._cancelled(job):
-                self._queue_again(job)
-            else:
-                self._settle(job, code)
+                with contextlib.suppress(sqlite3.Error):  # what the journal holds can be read once more
+                    job = self._read(journal, job)
+            code = self._process.returncode
+            await insist(lambda: self._end(journal, job, code, stop=closing()), closing)
         finally:
+            self.kill()
             self.job = self._process = None
+
+    def _end(self, journal: Journal, job: Job, code: int, *, stop: bool) -> None:
+        """Write down what became of a job whose process has ended. stop: the server closes."""
+        job = self._read(journal, job)
+        killed = journal.code is None  # perhaps while Python started, which then exits as it likes
+        if stop and not job.cancel and (killed or journal.code == INTERRUPTED):
+            self._queue_again(job)
+        elif killed and job.cancel:
+            self._settle(job, INTERRUPTED)
+        else:
+            self._settle(job, code if journal.code is None else journal.code)
 
     def _start(self, job: Job) -> subprocess.Popen[bytes]:
         lines = commands(job, self._library.path(job.story), self.device, self._done(job))
@@ -107,16 +120,13 @@ class Worker:
         return {facts["scene"] for facts in self._ledger.told(job.id, "scene.done")}
 
     def _read(self, journal: Journal, job: Job) -> Job:
+        job = self._ledger.job(job.id) or job  # where it was read to, and whether it is cancelled by now
         while True:
             before = job.read
             job, events = journal.read_on(job)
             self._feed.publish(events)
             if job.read == before:
                 return job
-
-    def _cancelled(self, job: Job) -> bool:
-        known = self._ledger.job(job.id)
-        return known is not None and known.cancel
 
     def _queue_again(self, job: Job) -> None:
         told = Untold("job.queued", job.id, job.story, {"again": True})
@@ -125,9 +135,8 @@ class Worker:
         self._tidy(job)
 
     def _settle(self, job: Job, code: int) -> None:
-        interrupted = code in (INTERRUPTED, -signal.SIGINT)
-        states = {0: DONE, PARTLY_CODE: PARTLY}
-        state = CANCELLED if interrupted or (self._cancelled(job) and code < 0) else states.get(code, FAILED)
+        states = {0: DONE, PARTLY_CODE: PARTLY, INTERRUPTED: CANCELLED, -signal.SIGINT: CANCELLED}
+        state = states.get(code, FAILED)
         error = None if state in (DONE, CANCELLED) else self._error(job, code)
         facts = {"state": state, "code": code, "error": error, "ended": time.time()}
         facts |= {"part": 1.0} if state == DONE else {}
@@ -175,6 +184,19 @@ class Worker:
         return self._library.own / "locks" / f"{re.sub('[^A-Za-z0-9]+', '-', device or 'default')}.lock"
 
 
+async def insist(write: Callable[[], None], closing: Callable[[], bool]) -> None:
+    """Write to the database as soon as it can be written to. A server that closes leaves that to the next."""
+    while True:
+        try:
+            write()
+            return
+        except sqlite3.Error:
+            if closing():
+                raise
+            traceback.print_exc(file=sys.stderr)
+            await asyncio.sleep(PAUSE)
+
+
 def commands(job: Job, story: Path, device: str | None, done: set[str]) -> list[list[str]]:
     """The command lines of a job. `done`: scenes it has made already, before it was killed: --force spares those."""
     asked = job.asked
@@ -182,15 +204,14 @@ def commands(job: Job, story: Path, device: str | None, done: set[str]) -> list[
     line += ["--draft"] if asked["draft"] else []
     line += ["--keep-going"] if asked["keep_going"] else []
     line += ["--device", device] if device is not None else []
-    scenes = _named(asked["scenes"])
-    if asked["seed"] is not None:
-        return [[*line, *scenes, "--seed", str(asked["seed"])]]
-    if not asked["force"]:
-        return [[*line, *scenes]]
+    whole = [*line, *_named(asked["scenes"])]
+    whole += ["--seed", str(asked["seed"])] if asked["seed"] is not None else []
     left = [name for name in asked["forced"] if name not in done]
+    if not left:
+        return [whole]
     if len(left) == len(asked["forced"]):
-        return [[*line, *scenes, "--force"]]
-    return [*([[*line, *_named(left), "--force"]] if left else []), [*line, *scenes]]
+        return [[*whole, "--force"]]
+    return [[*line, *_named(left), "--force"], whole]
 
 
 def _named(scenes: list[str] | None) -> list[str]:

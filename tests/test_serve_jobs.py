@@ -1,0 +1,197 @@
+"""Jobs when something is wrong: a full disk, a job stopped while it starts, a story's process that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from storyboard.serve.access import Access
+from storyboard.serve.app import application
+from storyboard.serve.feed import Feed
+from storyboard.serve.journal import MOST
+from storyboard.serve.ledger import CANCELLED, DONE, QUEUED, RUNNING, Job, Ledger, Untold
+from storyboard.serve.limits import Limits
+from storyboard.serve.queue import Queue
+from storyboard.serve.stories import Library
+from storyboard.serve.worker import Worker, commands
+from tests.serving import story_text
+
+ASKED: dict[str, Any] = {
+    "scenes": None, "draft": True, "force": False, "seed": None, "reroll": False, "keep_going": False, "forced": []
+}  # fmt: skip
+
+
+@dataclass
+class Place:
+    """A library of one story, whose jobs run `code` instead of a render."""
+
+    library: Library
+    ledger: Ledger
+    feed: Feed
+    queue: Queue
+
+
+@contextmanager
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Iterator[Place]:
+    library = Library(folder / "stories")
+    library.open()
+    (library.folder / "one").mkdir()
+    (library.folder / "one" / "story.toml").write_text(story_text())
+    ledger = Ledger(library.own / "serve.db")
+    feed = Feed(ledger)
+
+    def start(worker: Worker, job: Job) -> subprocess.Popen[bytes]:
+        with (library.own / "runs" / f"{job.id}.{job.attempt}.jsonl").open("wb") as out:
+            return subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=subprocess.DEVNULL)
+
+    monkeypatch.setattr(Worker, "_start", start)
+    try:
+        yield Place(library, ledger, feed, Queue([None], library, ledger, feed, Limits()))
+    finally:
+        ledger.close()
+
+
+async def until(there: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if there():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+TOLD = 'print(\'{"event": "scene.done", "scene": "a"}\\n{"event": "run.ended", "code": 0}\')'
+
+
+def test_a_disk_that_is_full_for_a_while_loses_no_event_and_stops_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    full = False
+    for method in ("change", "forget", "next"):
+        real = getattr(Ledger, method)
+
+        def writing(ledger: Ledger, *given: Any, _real: Any = real, **more: Any) -> Any:
+            if full:
+                raise sqlite3.OperationalError("database or disk is full")
+            return _real(ledger, *given, **more)
+
+        monkeypatch.setattr(Ledger, method, writing)
+
+    async def live(there: Place) -> None:
+        nonlocal full
+        await there.queue.open()
+        first, _ = there.queue.submit("one", ASKED)
+        await until(lambda: there.queue.job(first.id).state == RUNNING)
+        full = True
+        await asyncio.sleep(1.5)
+        assert there.queue.job(first.id).state == RUNNING
+        full = False
+        await until(lambda: there.queue.job(first.id).state == DONE)
+        second, _ = there.queue.submit("one", ASKED)
+        await until(lambda: there.queue.job(second.id).state == DONE)
+        for job in (first, second):
+            told = [each.event for each in there.ledger.events(0, job.id)]
+            assert told == ["job.queued", "job.started", "scene.done", "job.done"]
+        await there.queue.close()
+
+    with place(tmp_path, monkeypatch, f"import time; time.sleep(0.5); {TOLD}") as there:
+        asyncio.run(live(there))
+
+
+def test_what_is_half_written_when_the_disk_is_full_is_taken_back(tmp_path: Path):
+    ledger = Ledger(tmp_path / "a.db")
+    job, _ = ledger.add("one", ASKED, None)
+    ledger.change(job.id, [Untold("x", job.id, "one", {})], state=DONE, ended=1.0)
+    ledger._base.execute(
+        "CREATE TRIGGER full BEFORE DELETE ON jobs BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    )
+    with pytest.raises(sqlite3.Error, match="full"):
+        ledger.forget(0, 0, 0.0)
+    assert [each.event for each in ledger.events(0)] == ["job.queued", "x"], "all of it is taken back"
+    ledger._base.execute("DROP TRIGGER full")
+    ledger.change(job.id, state=QUEUED)
+    ledger.forget(0, 0, 0.0)
+    ledger.close()
+
+
+def test_a_full_disk_is_507(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(ledger: Ledger, *_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    (tmp_path / "stories").mkdir()
+    with TestClient(application(Library(tmp_path / "stories"), Access(None)), base_url="http://localhost") as client:
+        monkeypatch.setattr(Ledger, "counts", full)
+        answer = client.get("/health")
+    assert answer.status_code == 507
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(1)", "import os; os.abort()"])
+def test_a_job_that_is_stopped_while_its_process_starts_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+):
+    """Python exits with 1 where it is interrupted before it has begun."""
+
+    async def live(there: Place) -> None:
+        await there.queue.open()
+        job, _ = there.queue.submit("one", ASKED)
+        await until(lambda: there.queue.job(job.id).state == RUNNING)
+        there.queue.cancel(job.id)
+        await until(lambda: there.queue.job(job.id).state not in (QUEUED, RUNNING))
+        assert there.queue.job(job.id).state == CANCELLED
+        await there.queue.close()
+
+    with place(tmp_path, monkeypatch, f"import time; time.sleep(0.5); {code}") as there:
+        monkeypatch.setattr(Worker, "stop", lambda worker: None)  # type: ignore[misc]  # its signal is imitated by the code
+        asyncio.run(live(there))
+
+
+def test_a_line_of_any_length_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def live(there: Place) -> None:
+        await there.queue.open()
+        job, _ = there.queue.submit("one", ASKED)
+        await until(lambda: there.queue.job(job.id).state not in (QUEUED, RUNNING))
+        assert there.queue.job(job.id).state == DONE
+        (note,) = [each for each in there.ledger.events(0, job.id) if each.event == "note"]
+        assert len(note.facts["text"]) == 2 * MOST
+        await there.queue.close()
+
+    line = f'print(\'{{"event": "note", "text": "\' + "x" * {2 * MOST} + \'"}}\'); {TOLD}'
+    with place(tmp_path, monkeypatch, line) as there:
+        asyncio.run(live(there))
+
+
+@pytest.mark.parametrize(
+    ("asked", "done", "lines"),
+    [
+        ({}, set[str](), [[]]),
+        ({"scenes": ["b"]}, set[str](), [["--scene", "b"]]),
+        ({"force": True, "forced": ["a", "b"]}, set[str](), [["--force"]]),
+        ({"force": True, "forced": ["a", "b"]}, {"a"}, [["--scene", "b", "--force"], []]),
+        ({"force": True, "forced": ["a", "b"]}, {"a", "b"}, [[]]),
+        ({"scenes": ["b"], "seed": 7}, {"b"}, [["--scene", "b", "--seed", "7"]]),
+        (
+            {"scenes": ["b"], "seed": 7, "force": True, "forced": ["b"]},
+            set[str](),
+            [["--scene", "b", "--seed", "7", "--force"]],
+        ),
+        ({"scenes": ["b"], "seed": 7, "force": True, "forced": ["b"]}, {"b"}, [["--scene", "b", "--seed", "7"]]),
+    ],
+)
+def test_a_job_is_these_commands(tmp_path: Path, asked: dict[str, Any], done: set[str], lines: list[list[str]]):
+    ledger = Ledger(tmp_path / "a.db")
+    job, _ = ledger.add("one", {**ASKED, **asked}, None)
+    ledger.close()
+    base = ["render", "story.toml", "--json", "--draft"]
+    assert commands(job, Path("story.toml"), None, done) == [[*base, *line] for line in lines]
