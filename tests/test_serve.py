@@ -149,7 +149,7 @@ def test_files_play_are_exact_and_come_in_ranges(client: httpx2.Client):
     render(client, "media")
     last = client.get("/stories/media/scenes/a/last.png")
     assert last.content == client.get("/stories/media/scenes/b/opening.png").content, "the seam"
-    assert last.headers["etag"] == client.get("/stories/media/scenes/b/opening.png").headers["etag"]
+    tags: dict[str, str] = {}
     for path, frames, kind in (
         ("scenes/b/clip.mkv", 9, "video/x-matroska"),
         ("scenes/b/segment.mp4", 8, "video/mp4"),
@@ -176,13 +176,30 @@ def test_files_play_are_exact_and_come_in_ranges(client: httpx2.Client):
         assert past.headers["content-range"] == f"bytes */{size}"
         for passed_over in ("bytes=5-2", "bytes=", "bytes=0-1,5-9", "lines=1-2", "bytes=a-b"):
             assert client.get(f"/stories/media/{path}", headers={"Range": passed_over}).content == whole.content
-        tag = whole.headers["etag"]
+        tag = tags[path] = whole.headers["etag"]
         assert client.get(f"/stories/media/{path}", headers={"If-None-Match": tag}).status_code == 304
         assert (
             client.get(f"/stories/media/{path}", headers={"Range": "bytes=0-3", "If-Range": '"x"'}).status_code == 200
         )
         head = client.head(f"/stories/media/{path}")
         assert (head.status_code, head.headers["content-length"], head.content) == (200, str(size), b"")
+        head = client.head(f"/stories/media/{path}", headers={"Range": "bytes=0-3"})
+        assert (head.status_code, head.headers["content-length"]) == (200, str(size)), "ranges are of GET alone"
+    assert render(client, "media", force=True)["state"] == "done"
+    known = {"If-None-Match": tags["scenes/b/clip.mkv"]}
+    assert client.get("/stories/media/scenes/b/clip.mkv", headers=known).status_code == 200, (
+        "made anew, of the same key"
+    )
+    known = {"If-None-Match": tags["film.mp4"]}
+    assert client.get("/stories/media/film.mp4", headers=known).status_code == 304, "of the same frames as before"
+
+
+def test_the_last_frame_is_the_one_that_is_handed_on(client: httpx2.Client):
+    put(client, "trimmed", {"story.toml": two_scenes(trim_end=3), "a.png": png()})
+    assert render(client, "trimmed")["state"] == "done"
+    last, opening = (client.get(f"/stories/trimmed/scenes/{name}.png") for name in ("a/last", "b/opening"))
+    assert (last.status_code, opening.status_code) == (200, 200)
+    assert last.content == opening.content
 
 
 def test_work_that_is_out_of_date_is_not_served(client: httpx2.Client):
@@ -223,6 +240,22 @@ def test_a_job_tells_all_that_happens_and_replays_from_any_number(client: httpx2
             if found and found[-1]["id"] >= numbers[-1]:
                 break
     assert found == live
+
+
+def test_numbers_of_a_library_that_is_no_more_are_told_so(client: httpx2.Client):
+    client.post("/stories/none/render", json={})
+    put(client, "numbers", {"story.toml": two_scenes(), "a.png": png()})
+    with client.stream("GET", "/events", headers={"Last-Event-ID": "999999999"}) as stream:
+        lines = stream.iter_lines()
+        assert "event: events.dropped" in [next(lines) for _ in range(4)]
+        put(client, "numbers", {"story.toml": two_scenes(), "a.png": png()})
+        assert "event: story.replaced" in [next(lines) for _ in range(4)]
+
+
+def test_the_head_of_a_stream_is_no_stream(client: httpx2.Client):
+    answer = client.head("/events")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert "storyboard_streams 0\n" in client.get("/metrics").text
 
 
 def test_renders_take_the_options_of_the_command(client: httpx2.Client, server: Served):
@@ -370,7 +403,14 @@ def test_metrics_are_prometheus(client: httpx2.Client):
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in answer.text.splitlines():
         assert line.startswith("# ") or (line.rpartition(" ")[0] and float(line.rpartition(" ")[2]) >= 0)
-    assert 'storyboard_requests_total{method="GET",route="/metrics"' in client.get("/metrics").text
+    for number in range(20):
+        answer = client.request(f"BREW{number}", "/stories")
+        assert f"BREW{number} is not for this path: it takes" in str(problem(answer, 405)["detail"])
+    text = client.get("/metrics").text
+    assert 'storyboard_requests_total{method="GET",route="/metrics"' in text
+    assert 'storyboard_requests_total{method="other",route="/stories",status="405"} 20' in text
+    assert "BREW" not in text, "whoever asks cannot make the counts grow"
+    assert 'storyboard_jobs{state="running"} 0\n' in text, "what is not there is said too"
 
 
 def test_the_server_is_small_and_loads_nothing_heavy(server: Served):

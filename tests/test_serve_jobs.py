@@ -15,16 +15,20 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from storyboard.serve import asking
 from storyboard.serve.access import Access
 from storyboard.serve.app import application
+from storyboard.serve.asking import Reader
 from storyboard.serve.feed import Feed
 from storyboard.serve.journal import MOST
 from storyboard.serve.ledger import CANCELLED, DONE, QUEUED, RUNNING, Job, Ledger, Untold
 from storyboard.serve.limits import Limits
+from storyboard.serve.problems import Problem
 from storyboard.serve.queue import Queue
 from storyboard.serve.stories import Library
 from storyboard.serve.worker import Worker, commands
 from tests.serving import story_text
+from tests.stories import scene, write_picture, write_story
 
 ASKED: dict[str, Any] = {
     "scenes": None, "draft": True, "force": False, "seed": None, "reroll": False, "keep_going": False, "forced": []
@@ -121,6 +125,22 @@ def test_what_is_half_written_when_the_disk_is_full_is_taken_back(tmp_path: Path
     ledger.change(job.id, state=QUEUED)
     ledger.forget(0, 0, 0.0)
     ledger.close()
+
+
+def test_an_answer_that_is_too_long_is_not_taken_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "LONGEST", 500)
+    write_picture(tmp_path, "a.png")
+    path = write_story(tmp_path, *(scene(f"s{n}", image="a.png") for n in range(200)))
+
+    async def ask() -> None:
+        reader = Reader(60.0)
+        with pytest.raises(Problem, match="too much"):
+            await reader.ask("check", path=str(path))
+        path.write_text(story_text(scene("one", image="a.png")))
+        assert (await reader.ask("check", path=str(path)))["scenes"] == ["one"]
+        await reader.close()
+
+    asyncio.run(ask())
 
 
 def test_a_full_disk_is_507(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -123,6 +123,10 @@ def test_zip_bombs_are_refused(client: httpx2.Client):
     refused(client, zipped({"story.toml": "#" * (3 * 2**20), "a.png": png()}), 413)
 
 
+def test_a_zip_of_endless_files_is_refused_before_they_are_counted(client: httpx2.Client):
+    assert "list of files is too long" in refused(client, zipped({f"{n}.png": b"" for n in range(25_000)}))
+
+
 def test_zips_that_are_broken_encrypted_or_strange_are_refused(client: httpx2.Client):
     whole = zipped({"story.toml": two_scenes(), "a.png": png()})
     for broken in (b"", b"PK\x05\x06" + bytes(18), whole[:-30], whole[: len(whole) // 2], whole[30:]):

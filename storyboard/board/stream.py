@@ -32,7 +32,7 @@ async def events(request: Request) -> Response:
     if feed.streams >= ask.serving.limits.streams:
         raise Problem(503, "too-many-streams", "too many pages are open", headers={"Retry-After": "10"})
     known = request.headers.get("last-event-id") or request.query_params.get("after", "")
-    after = int(known) if known.isdecimal() and len(known) < 16 else feed.last
+    after = min(int(known), feed.last) if known.isdecimal() and len(known) < 16 else feed.last
     again = "last-event-id" in request.headers or "again" in request.query_params
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(ask, after, again), 200, headers, "text/event-stream")

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from storyboard.serve.ledger import CANCELLED, DONE, FAILED, PARTLY, QUEUED, RUNNING, Job
+from storyboard.serve.ledger import Job
 from storyboard.serve.names import SCENE_NAME, STORY_ID
 
 StoryId = Annotated[str, StringConstraints(pattern=STORY_ID)]
 SceneName = Annotated[str, StringConstraints(pattern=SCENE_NAME)]
 State = Literal["queued", "running", "done", "failed", "partly", "cancelled"]
-STATES = (QUEUED, RUNNING, DONE, FAILED, PARTLY, CANCELLED)
 
 
 class Asked(BaseModel):

@@ -148,5 +148,9 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return missing("there is nothing at this path").response()
-    kind = {405: "no-such-method", 400: "malformed"}.get(error.status_code, "refused")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method[:20]} is not for this path: it takes {allowed}"
+        return Problem(405, "no-such-method", detail, headers=error.headers).response()
+    kind = "malformed" if error.status_code == 400 else "refused"
     return Problem(error.status_code, kind, str(error.detail), headers=error.headers).response()

@@ -39,8 +39,11 @@ class Reader:
         async with self._turn:
             try:
                 said = await asyncio.wait_for(self._asked(what, facts), self._within)
-            except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError):
+            except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                process = self._process
                 self._end()
+                if process is not None and isinstance(error, asyncio.LimitOverrunError):
+                    await process.communicate()  # the rest of its answer, or its pipe would stay open
                 raise Problem(
                     503, "unreadable", "the story could not be read: it takes too long, or too much"
                 ) from None

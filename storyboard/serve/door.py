@@ -28,7 +28,8 @@ PARAMETERS = {
 }
 HEADERS = {
     "Range": (r"^[ -~]{0,200}$", "one range of bytes"),
-    "If-None-Match": (r"^[ -~]{0,200}$", "the ETag that is known already"),
+    "If-Range": (r"^[ -~]{0,200}$", "the ETag or time of what the range is to be of; of another, all of it comes"),
+    "If-None-Match": (r"^[ -~]{0,1000}$", "the ETag that is known already"),
     "Last-Event-ID": (r"^[0-9]{1,15}$", "the number of the last event that came"),
     "Idempotency-Key": (r"^[!-~]{1,200}$", "the client's name for this job: sent again, it gives the same job"),
 }

@@ -90,6 +90,8 @@ def _stream(call: Call, after: int, job: str | None, over: Callable[[], bool]) -
         detail = f"{limits.streams} streams are open, which is all there may be"
         raise Problem(503, "too-many-streams", detail, headers={"Retry-After": "10"})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if call.request.method == "HEAD":
+        return Response(None, 200, headers, STREAM)  # a stream of nothing would never end
     return StreamingResponse(feed.stream(after, job, over), 200, headers, STREAM)
 
 

@@ -17,7 +17,7 @@ from storyboard.serve.stories import Listed, remove
 from storyboard.serve.upload import FORM, ZIPS, receive_story
 
 TAKES = (ZIPS[0], FORM)
-RANGES = ("Range", "If-None-Match")
+RANGES = ("Range", "If-Range", "If-None-Match")
 FILES = ("image/*", "audio/*", "text/plain", OTHER)
 
 

@@ -77,9 +77,10 @@ class Feed:
         self.streams += 1
         try:
             yield f"retry: {RETRY}\n\n".encode()
-            first = self._ledger.bounds()[0]
-            if number and first > number + 1 and job is None:
+            first, last = self._ledger.bounds()
+            if job is None and (number > last or number + 1 < first):
                 yield _dropped(first)
+                number = min(number, last)  # a number that was never told is of a library that is no more
             while not self.closing:
                 more, ended = self._more, over()
                 told = self.after(number, job)

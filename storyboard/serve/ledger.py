@@ -16,6 +16,7 @@ from storyboard.settings import SettingsError
 
 QUEUED, RUNNING, DONE, FAILED, PARTLY, CANCELLED = "queued", "running", "done", "failed", "partly", "cancelled"
 ENDED = (DONE, FAILED, PARTLY, CANCELLED)
+STATES = (QUEUED, RUNNING, *ENDED)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (

@@ -42,7 +42,7 @@ OTHER = "application/octet-stream"
 
 
 async def send_file(request: Request, path: Path, tag: str | None = None) -> Response:
-    """A file, or the range of it that was asked for. tag: what its bytes are known by; else by name, size and time.
+    """A file, or the range of it that was asked for. tag: what it was made of, beside its name, size and time.
 
     Raises:
         Problem: it is gone, or the range lies past its end.
@@ -55,9 +55,10 @@ async def send_file(request: Request, path: Path, tag: str | None = None) -> Res
         facts = os.fstat(file)
         if not stat.S_ISREG(facts.st_mode):
             raise missing("the file is gone")
-        known = tag or hashlib.sha256(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode()).hexdigest()[:32]
+        # Its size and time always: made anew (--force), a clip has other bytes under the same key.
+        known = f"{tag or path}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ino}"
         headers = {
-            "ETag": f'"{known}"',
+            "ETag": f'"{hashlib.sha256(known.encode()).hexdigest()[:32]}"',
             "Last-Modified": formatdate(facts.st_mtime, usegmt=True),
             "Accept-Ranges": "bytes",
             "Cache-Control": "private, no-cache",  # kept, and asked about: a story may change any minute
@@ -109,7 +110,8 @@ def _has_it(request: Request, tag: str) -> bool:
 
 def _asked_range(request: Request, headers: dict[str, str], size: int) -> tuple[int, int, int]:
     """Start, stop and status. What is no single range of bytes is passed over, as RFC 9110 lets it be."""
-    asked = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", request.headers.get("range", ""), re.IGNORECASE)
+    given = request.headers.get("range", "") if request.method == "GET" else ""  # there are ranges of nothing else
+    asked = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", given, re.IGNORECASE | re.ASCII)
     still = request.headers.get("if-range", headers["ETag"]) in (headers["ETag"], headers["Last-Modified"])
     if (
         asked is None

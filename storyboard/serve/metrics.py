@@ -9,15 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from storyboard.serve.ledger import STATES
+
 if TYPE_CHECKING:
     from storyboard.serve.serving import Serving
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
 class Metrics:
-    """Counts requests by route, not by path: a route has no end of paths."""
+    """Counts requests by route and known method: of paths and of words for methods there is no end."""
 
     def __init__(self) -> None:
         self._started = time.time()
@@ -26,7 +29,7 @@ class Metrics:
         self._seconds: Counter[str] = Counter()
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._answers[method, route, status] += 1
+        self._answers[method if method in METHODS else "other", route, status] += 1
         self._seconds[route] += seconds  # type: ignore[assignment]  # a Counter adds up any numbers
         for limit in BUCKETS:
             if seconds <= limit:
@@ -34,13 +37,13 @@ class Metrics:
 
     def text(self, serving: Serving) -> str:
         """As a scrape reads it."""
-        jobs = serving.ledger.counts()
+        jobs = dict.fromkeys(STATES, 0) | serving.ledger.counts()
         lines = [
             *_family(
                 "storyboard_jobs", "gauge", "Jobs by state.", (({"state": s}, n) for s, n in sorted(jobs.items()))
             ),
-            *_single("storyboard_jobs_under_way", "gauge", "Devices at work.", self._busy(serving)),
             *_single("storyboard_devices", "gauge", "Devices that jobs run on.", len(serving.queue.workers)),
+            *_single("storyboard_devices_busy", "gauge", "Devices with a job under way.", self._busy(serving)),
             *_single("storyboard_streams", "gauge", "Event streams that are open.", serving.feed.streams),
             *_single("storyboard_events_total", "counter", "Events told in this library.", serving.feed.last),
             *_family(
@@ -59,7 +62,7 @@ class Metrics:
         return sum(worker.job is not None for worker in serving.queue.workers)
 
     def _histogram(self) -> list[str]:
-        name = "storyboard_request_seconds"
+        name = "storyboard_request_duration_seconds"
         lines = [f"# HELP {name} Seconds to an answer's first byte.", f"# TYPE {name} histogram"]
         totals: Counter[str] = Counter()
         for (_, route, _), count in self._answers.items():

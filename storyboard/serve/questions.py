@@ -126,7 +126,9 @@ def footage(path: str, draft: bool, scene: str, part: str) -> dict[str, Any]:
         raise NotCurrent(f'"{scene}" is not {"finished" if clip else "rendered"} as the story says now{why}')
     kept = rehearsed.reel.clips[scene]
     if part == "last":
-        return {"path": str(kept.last.path), "tag": kept.last.digest}
+        handed = rehearsed.reel.handed.get(scene)
+        last = handed.still if handed is not None else kept.last
+        return {"path": str(last.path), "tag": last.digest}
     return {"path": str(kept.path / CLIP_FILE), "tag": clip}
 
 

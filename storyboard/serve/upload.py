@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import anyio.to_thread
 from python_multipart.exceptions import FormParserError
@@ -23,6 +23,8 @@ from storyboard.serve.problems import Problem, refused, too_large
 ZIPS = ("application/zip", "application/x-zip-compressed")
 FORM = "multipart/form-data"
 CHUNK = 2**18
+LIST = 2**20
+"""Bytes of a zip's list of files, which names each with what else is said of it: some 100 bytes."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -112,9 +114,26 @@ def unpack(path: Path, aside: Path, limits: Limits) -> list[str]:
         return _unpack(file, aside, limits)
 
 
+class _Sparing:
+    """A zip's file. `zipfile` reads the whole list of its entries at once, and makes an object of each: a list of
+    millions would be gigabytes of memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LIST:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return self._file.read(size)
+
+
 def _unpack(file: IO[bytes], aside: Path, limits: Limits) -> list[str]:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(cast("IO[bytes]", _Sparing(file))) as archive:
             infos = [i for i in archive.infolist() if not i.is_dir() and not passed_over(i.filename)]
             _check_entries(infos, limits)
             top = _top([info.filename for info in infos])
@@ -124,13 +143,12 @@ def _unpack(file: IO[bytes], aside: Path, limits: Limits) -> list[str]:
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
+        zlib.error,
         EOFError,
         NotImplementedError,
         ValueError,
         OverflowError,
     ) as error:
-        raise refused(f"the zip cannot be read: {error}") from None
-    except zlib.error as error:
         raise refused(f"the zip cannot be read: {error}") from None
     except OSError as error:
         if error.errno == errno.EINVAL:  # it says that something lies before its beginning
