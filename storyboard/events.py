@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -18,6 +18,15 @@ Listener = Callable[[Event], None]
 def new_run() -> str:
     """An id that sorts by time."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def read_event(line: str | bytes) -> Event | None:
+    """A line of a run's stdout; None where some library wrote it."""
+    try:
+        said: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Event", said) if isinstance(said, dict) and isinstance(said.get("event"), str) else None
 
 
 class Events:

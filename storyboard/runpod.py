@@ -30,6 +30,9 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error), "refresh_worker": True} if error.machine else {"error": str(error)}
     except DeliveryError as error:
         return {"error": str(error)}
+    except OSError as error:
+        remedy = "free some space, or attach a larger volume; what was finished is kept: send the job again"
+        return {"error": f"the worker's disk or volume cannot be used ({error}): {remedy}"}
     finally:
         telling.close()
         await asyncio.to_thread(_await_sent)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from storyboard.serverless import pictures
 from storyboard.serverless.fetch import FetchError, Limits, addresses, fetch, is_public
 from storyboard.serverless.order import OrderError
 from storyboard.serverless.pictures import write_pictures
@@ -70,7 +71,17 @@ def anywhere(address: str) -> bool:
     "address",
     [
         *("127.0.0.1", "127.255.0.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
-        *("169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1", "203.0.113.7"),
+        *(
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.0.1",
+            "192.0.0.192",
+            "168.63.129.16",
+            "192.0.2.1",
+            "198.18.0.1",
+            "203.0.113.7",
+        ),
         *("224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"),
         *("::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1"),
@@ -310,6 +321,20 @@ def test_pictures_come_as_urls_and_as_base64(tmp_path: Path):
     write_pictures(given, tmp_path, fetch=lambda url, target: target.write_text(url) and None)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "day 1/b.png").read_bytes() == b"four"
     assert (tmp_path / "c.png").read_text() == "https://c.example"
+
+
+def test_no_more_is_fetched_than_all_pictures_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "ALL_BYTES", 1000)
+    monkeypatch.setattr(pictures, "AT_ONCE", 1)
+    fetched: list[str] = []
+
+    def give(url: str, target: Path) -> None:
+        fetched.append(url)
+        target.write_bytes(bytes(600))
+
+    with pytest.raises(OrderError, match="together"):
+        write_pictures({f"{n}.png": f"https://a.example/{n}" for n in range(9)}, tmp_path, give)
+    assert len(fetched) == 2
 
 
 def test_every_picture_that_cannot_be_had_is_told(tmp_path: Path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
+import os
 import re
 import struct
 import tempfile
@@ -108,7 +110,18 @@ def test_what_is_no_order_is_told(order: object, said: str):
             "~root/a.png",
             "C:\\a.png",
         ),
-        *("a\\b.png", "a\0.png", "a\n.png", ".hidden", "a/.storyboard/x", "a.png ", "a.", "x" * 101, "a/b/c/d/e.png"),
+        *(
+            "a\\b.png",
+            "a\0.png",
+            "a\n.png",
+            ".hidden",
+            "a/.storyboard/x",
+            "a.png ",
+            "a.",
+            "x" * 101,
+            "夜" * 90 + ".png",
+            "a/b/c/d/e.png",
+        ),
         *("out/film.mp4", "story.toml", "STORY.toml", "Out/a.png", "a:b.png", "*.png"),
     ],
 )
@@ -463,6 +476,30 @@ def test_the_newest_of_each_interval_is_told():
     assert numbers[0] == 0
     assert numbers[-1] == 30  # and dropped where it ends
     assert all(later - before >= 0.099 for (before, _), (later, _) in pairwise(told))
+
+
+def test_what_libraries_print_is_no_event(volume: Volume, monkeypatch: pytest.MonkeyPatch):
+    real = jobs.storyboard
+
+    async def chatty(*command: str, hear: Any = None, **more: Any) -> Any:
+        if hear is not None:
+            for line in ("loading kernels...\n", "[1, 2]\n", '{"a": 1}\n', "\n"):
+                hear(line)
+        return await real(*command, hear=hear, **more)
+
+    monkeypatch.setattr(jobs, "storyboard", chatty)
+    assert draft()["made"] == ["a", "b"]
+
+
+def test_a_full_disk_is_told(volume: Volume, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runpod-volume/x")
+
+    monkeypatch.setattr(jobs, "publish", full)
+    answer = draft()
+    assert answer.keys() == {"error"}
+    assert "No space left on device" in answer["error"]
+    assert "send the job again" in answer["error"]
 
 
 def test_a_child_that_was_killed_is_told_with_what_to_do():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from storyboard.events import read_event
 from storyboard.serve.child import ENDED
 from storyboard.serve.ledger import Job, Ledger, Told, Untold
 
@@ -39,18 +39,14 @@ class Journal:
         whole = new[: new.rfind(b"\n") + 1]
         if not whole:
             return job, []
-        untold = [each for line in whole.splitlines() if (each := self._untold(line, job)) is not None]
+        untold = [each for line in whole.split(b"\n") if (each := self._untold(line, job)) is not None]
         facts = {"read": job.read + len(whole), "part": max(job.part, self._part())}
         return self._ledger.change(job.id, untold, **facts)
 
     def _untold(self, line: bytes, job: Job) -> Untold | None:
-        try:
-            facts: Any = json.loads(line)
-        except ValueError:
-            return None  # some library wrote to stdout
-        if not isinstance(facts, dict) or not isinstance(cast("dict[str, Any]", facts).get("event"), str):
+        told = read_event(line)
+        if told is None:
             return None
-        told = cast("dict[str, Any]", facts)
         event, when = told.pop("event"), told.pop("time", None)
         if event == ENDED:
             self.code = told.get("code")

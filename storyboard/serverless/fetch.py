@@ -24,7 +24,9 @@ PORTS = {"http": 80, "https": 443}
 TUNNELS = tuple(
     ipaddress.IPv6Network(net) for net in ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "::/96")
 )
-SHARED = ipaddress.IPv4Network("100.64.0.0/10")
+# Shared by providers and their customers, and reserved for protocols: Oracle's metadata lie in the latter, and older
+# versions of Python take most of it for public. The last is Azure's own, which looks like anyone's.
+INSIDE = tuple(ipaddress.IPv4Network(net) for net in ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32"))
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -63,7 +65,7 @@ def is_public(address: str) -> bool:
             return is_public(str(ip.ipv4_mapped))
         if ip.is_site_local or any(ip in tunnel for tunnel in TUNNELS):
             return False
-    elif ip in SHARED:
+    elif any(ip in net for net in INSIDE):
         return False
     inward = ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_unspecified
     return ip.is_global and not (inward or ip.is_multicast or ip.is_reserved)

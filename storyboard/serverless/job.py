@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from storyboard.events import read_event
 from storyboard.failures import INTERRUPTED, MACHINE, PARTLY
 from storyboard.mistakes import did_you_mean
 from storyboard.serverless.bucket import Bucket, bucket_of, check_inline, content_type, inline
@@ -128,7 +129,9 @@ class Job:
         """Raises JobFailed where nothing came of it."""
 
         def hear(line: str) -> None:
-            self.telling.tell(step="render", **self.course.hear(json.loads(line)))
+            event = read_event(line)
+            if event is not None:
+                self.telling.tell(step="render", **self.course.hear(event))
 
         with self._timed("render"):
             ended = await storyboard(

@@ -102,12 +102,17 @@ def _said(detail: dict[str, Any]) -> str:
             return f"{at}: {message[:1].lower()}{message[1:]}"
 
 
+def _is_plain(part: str) -> bool:
+    """Whether every system takes it for the name of a file; they count up to 255 bytes."""
+    return PART.fullmatch(part) is not None and part == part.rstrip(" .") and len(part.encode()) <= 240
+
+
 def _misnamed(pictures: dict[str, str]) -> Iterator[str]:
     """Names that are no plain path within the story's folder, or that a case-blind disk takes for one another."""
     folded: dict[str, str] = {}
     for name in pictures:
         parts = name.split("/")
-        if len(parts) > DEPTH or not all(PART.fullmatch(part) and part == part.rstrip(" .") for part in parts):
+        if len(parts) > DEPTH or not all(_is_plain(part) for part in parts):
             yield f"{written(name)} is no name for a picture: letters, digits, - and _, as in dock.png or day1/dock.png"
         elif parts[0].casefold() in RESERVED:
             yield f"{written(name)} is where the story keeps its own: name the picture otherwise"

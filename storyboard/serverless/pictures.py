@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,12 +26,18 @@ Fetch = Callable[[str, Path], None]
 
 def write_pictures(pictures: dict[str, str], folder: Path, fetch: Fetch = fetch) -> None:
     """Raises OrderError that names every picture which cannot be had."""
+    got, counting = 0, threading.Lock()
 
     def write(name: str) -> str | None:
+        nonlocal got
+        if got > ALL_BYTES:
+            return None  # those before it are refused already
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(pictures[name], target, fetch)
+            with counting:
+                got += target.stat().st_size
         except FetchError as error:
             shown = pictures[name] if len(pictures[name]) <= 120 else f"{pictures[name][:117]}..."
             return f"picture {written(name)}: {shown} {error}"
@@ -40,9 +47,8 @@ def write_pictures(pictures: dict[str, str], folder: Path, fetch: Fetch = fetch)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         problems = [problem for problem in pool.map(write, pictures) if problem is not None]
-    total = sum((folder / name).stat().st_size for name in pictures if (folder / name).is_file())
-    if not problems and total > ALL_BYTES:
-        problems = [f"the pictures are larger than {ALL_BYTES / 1e6:g} MB together"]
+    if got > ALL_BYTES:
+        problems.append(f"the pictures are larger than {ALL_BYTES / 1e6:g} MB together")
     if problems:
         raise OrderError(*problems)
 
