@@ -88,15 +88,14 @@ def join_of(story: Story, gear: Gear, segments: Sequence[Segment], shades: Mappi
 def join_film(join: Join, mode: str, target: Path, manifest: Manifest, events: Events) -> bool:
     """The film at its place; False where it lay there already."""
     key = digest(join)
-    place = str(target.absolute())
-    if manifest.film(mode, place) == [key, *(_stamp(target) or ())]:
+    if manifest.film(mode, target) == [key, *(_stamp(target) or ())]:
         events.tell("film.kept", path=str(target))
         return False
     events.tell("film.started", path=str(target), frames=join.frames)
     with published(target) as aside:
         write_film(join, aside)
     stamp = _stamp(target) or []
-    manifest.note(mode, film={place: [key, *stamp]})
+    manifest.note(mode, film=(target, [key, *stamp]))
     events.tell("film.done", path=str(target), frames=join.frames, fps=str(join.fps), bytes=target.stat().st_size)
     return True
 

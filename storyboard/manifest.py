@@ -24,8 +24,7 @@ class Manifest:
 
     def __init__(self, store: Store, story: Path) -> None:
         self._store = store
-        # Relative to the store, so that a project folder may be moved whole.
-        self._story = Path(os.path.relpath(story.absolute(), store.root.absolute())).as_posix()
+        self._story = self._place(story)
         self._id = hashlib.sha256(self._story.encode()).hexdigest()[:16]
         self.path = store.root / "stories" / f"{self._id}.json"
         self._facts: dict[str, Any] = _read(self.path)
@@ -37,9 +36,13 @@ class Manifest:
     def scene(self, mode: str, name: str) -> dict[str, str]:
         return self._mode(mode)["scenes"].get(name, {})
 
-    def film(self, mode: str, path: str) -> list[Any] | None:
+    def _place(self, path: Path) -> str:
+        """Relative to the store: a project's folder may be moved whole, or go by another name, as in a container."""
+        return Path(os.path.relpath(path.absolute(), self._store.root.absolute())).as_posix()
+
+    def film(self, mode: str, path: Path) -> list[Any] | None:
         """Key, size and time of the film that was last written to a path."""
-        return self._mode(mode)["films"].get(path)
+        return self._mode(mode)["films"].get(self._place(path))
 
     def takes(self, mode: str, name: str) -> list[Any]:
         """Records of a scene's takes, as takes.py reads them."""
@@ -59,7 +62,7 @@ class Manifest:
         *,
         scene: str | None = None,
         keys: dict[str, str] | None = None,
-        film: dict[str, Any] | None = None,
+        film: tuple[Path, list[Any]] | None = None,
         only: set[str] | None = None,
     ) -> None:
         """Write down what changed, and nothing where nothing did. `only`: the scenes the story still has."""
@@ -72,7 +75,7 @@ class Manifest:
                     known = {part: key for part, key in known.items() if part != "master"}  # finished otherwise now
                 new["scenes"] = {**new["scenes"], scene: {**known, **keys}}
             if film is not None:
-                new["films"] = {**new["films"], **film}
+                new["films"] = {**new["films"], self._place(film[0]): film[1]}
             if only is not None:
                 new["scenes"] = {name: entry for name, entry in new["scenes"].items() if name in only}
             return new

@@ -159,7 +159,7 @@ def where_film(session: Session, rehearsed: Rehearsed) -> dict[str, Any]:
         raise NotCurrent(f"the film is not rendered as the story says now: missing are {', '.join(sorted(missing))}")
     join = join_of(story, gear, segments, rehearsed.reel.shades, session.store)
     target = film_path(story, gear.draft).absolute()
-    known = Manifest(session.store, story.path).film(mode_of(gear.draft), str(target))
+    known = Manifest(session.store, story.path).film(mode_of(gear.draft), target)
     facts = target.stat() if target.is_file() else None
     if facts is None or known != [digest(join), facts.st_size, facts.st_mtime_ns]:
         raise NotCurrent("the film is not joined as the story says now, or its file was changed")
