@@ -50,7 +50,10 @@ def serve(
     access = Access(token, [*(name or []), host])
     with alone(library), bound(host, port) as listening:
         app = application(library, access, device_list(devices), pages=board_routes())
-        where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        known = (
+            (name or ["localhost"])[0] if host in ("0.0.0.0", "::") else host
+        )  # of all addresses none can be visited
+        where = f"http://{f'[{known}]' if ':' in known else known}:{listening.getsockname()[1]}"
 
         def ready() -> None:
             say(f"{library.folder} is served on {where}")

@@ -148,6 +148,13 @@ def test_others_are_served_only_with_a_token(tmp_path: Path):
     assert command("--devices", "cuda:0,cuda:0", folder=tmp_path).returncode == 2
 
 
+def test_the_link_for_a_browser_leads_somewhere(tmp_path: Path):
+    with served(tmp_path / "stories", "--host", "0.0.0.0", token=TOKEN) as running:
+        assert running.url == f"http://localhost:{running.port}"
+        assert running.link is not None
+        assert httpx2.get(running.link[1]).status_code == 303
+
+
 def test_what_cannot_be_served_is_told_without_a_traceback(tmp_path: Path):
     database = tmp_path / "stories" / ".server" / "serve.db"
     database.parent.mkdir(parents=True)

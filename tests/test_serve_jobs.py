@@ -177,6 +177,68 @@ def test_a_job_that_is_stopped_while_its_process_starts_is_cancelled(
         asyncio.run(live(there))
 
 
+STOPPED = 'print(\'{"event": "run.ended", "code": 130}\')'
+
+
+def test_a_job_that_hears_of_the_servers_end_before_the_queue_does_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As where a service manager signals the server and its processes at once."""
+
+    async def live(there: Place) -> None:
+        await there.queue.open()
+        job, _ = there.queue.submit("one", ASKED)
+        later, _ = there.queue.submit("one", ASKED)
+        await until(lambda: there.queue.job(job.id).state == RUNNING)
+        there.feed.close()  # what the server does with its signal
+        await until(lambda: there.queue.job(job.id).state != RUNNING)
+        await asyncio.sleep(0.3)
+        assert [there.queue.job(each.id).state for each in (job, later)] == [QUEUED, QUEUED]
+        await there.queue.close()
+
+    with place(tmp_path, monkeypatch, f"import time; time.sleep(0.5); {STOPPED}") as there:
+        asyncio.run(live(there))
+
+
+@pytest.mark.parametrize(
+    ("cancel", "line", "state"),
+    [
+        (0, '{"event": "run.ended", "code": 130}', QUEUED),
+        (1, '{"event": "run.ended", "code": 130}', CANCELLED),
+        (0, "", QUEUED),
+        (1, "", CANCELLED),
+        (0, '{"event": "run.ended", "code": 0}', DONE),
+        (1, '{"event": "run.ended", "code": 0}', DONE),
+        (0, '{"event": "run.ended", "code": 4}', "failed"),
+    ],
+)
+def test_what_a_killed_server_left_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancel: int, line: str, state: str
+):
+    with place(tmp_path, monkeypatch, TOLD) as there:
+        job, _ = there.ledger.add("one", ASKED, None)
+        there.ledger.change(job.id, state=RUNNING, attempt=1, cancel=cancel)
+        (there.library.own / "runs" / f"{job.id}.1.jsonl").write_text(f"{line}\n" if line else "")
+        (there.library.own / "runs" / "of-another.1.err").write_text("x")
+        there.feed.close()  # nothing begins
+
+        async def live() -> None:
+            await there.queue.open()
+            await there.queue.close()
+
+        asyncio.run(live())
+        assert there.queue.job(job.id).state == state
+        assert not list((there.library.own / "runs").iterdir())
+
+
+def test_only_paths_of_the_library_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with place(tmp_path, monkeypatch, "") as there:
+        (worker,) = there.queue.workers
+        folder = there.library.folder
+        assert worker.plain({"a": [f"{folder}/one/x.png: {folder}"]}) == {"a": ["one/x.png: "]}
+        assert worker.plain(f"{folder}-old/x {folder}2/x") == f"{folder}-old/x {folder}2/x"
+
+
 def test_a_line_of_any_length_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async def live(there: Place) -> None:
         await there.queue.open()

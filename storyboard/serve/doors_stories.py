@@ -84,8 +84,8 @@ async def delete_story(call: Call) -> Response:
     serving.library.path(story)
     serving.queue.check_idle(story, [QUEUED, RUNNING])
     gone = serving.library.delete(story)
-    await anyio.to_thread.run_sync(remove, gone)
     serving.feed.tell("story.deleted", story=story)
+    await anyio.to_thread.run_sync(remove, gone)
     return Response(None, 204)
 
 

@@ -16,7 +16,7 @@ from storyboard.serve.feed import Feed
 from storyboard.serve.ledger import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, Job, Ledger, Untold
 from storyboard.serve.limits import Limits
 from storyboard.serve.problems import Problem, missing
-from storyboard.serve.stories import Library
+from storyboard.serve.stories import Library, remove
 from storyboard.serve.worker import PAUSE, Worker, insist
 
 PATIENCE = 60.0
@@ -35,17 +35,22 @@ class Queue:
         self._tasks: list[asyncio.Task[None]] = []
         self._more = asyncio.Event()
         self._ended: dict[str, asyncio.Event] = {}
-        self._closing = False
+
+    def _closing(self) -> bool:
+        """From the signal on: a job may hear of it as soon as the server does."""
+        return self._feed.closing
 
     async def open(self) -> None:
         """Take up what a server before this one left: first its running jobs, then the queue."""
         for job in reversed(self._ledger.jobs([RUNNING], limit=1000)):
             await self.workers[0].recover(job)
+        for left in (self._library.own / "runs").iterdir():  # of jobs that had ended when a server was killed
+            remove(left)
         self._tasks = [asyncio.create_task(self._work(worker)) for worker in self.workers]
 
     async def close(self) -> None:
         """Stop what is under way between steps; it goes on when a server opens this library again."""
-        self._closing = True
+        self._feed.close()
         self._wake()
         for worker in self.workers:
             worker.stop()
@@ -55,7 +60,7 @@ class Queue:
             await asyncio.wait(self._tasks, timeout=5)
 
     async def _work(self, worker: Worker) -> None:
-        while not self._closing:
+        while not self._closing():
             more = self._more
             try:
                 job = self._ledger.next()
@@ -71,7 +76,7 @@ class Queue:
 
     async def _do(self, worker: Worker, job: Job) -> None:
         try:
-            await worker.run(job, lambda: self._closing)
+            await worker.run(job, self._closing)
         except Problem as gone:  # its story was taken away
             await self._end(job, CANCELLED, gone.detail)
         except sqlite3.Error:
@@ -88,7 +93,7 @@ class Queue:
             _, events = self._ledger.change(job.id, [told], state=state, error=error, ended=time.time())
             self._feed.publish(events)
 
-        await insist(write, lambda: self._closing)
+        await insist(write, self._closing)
 
     def _wake(self) -> None:
         self._more.set()

@@ -56,13 +56,7 @@ class Worker:
         """A job that a killed server left running: what its process still told, then its end, or the queue again."""
         await self._gone(job.device)
         journal = self._journal(job)
-        job = self._read(journal, job)
-        if journal.code is not None:
-            self._settle(job, journal.code)
-        elif job.cancel:
-            self._settle(job, INTERRUPTED)
-        else:
-            self._queue_again(job)
+        self._end(journal, job, INTERRUPTED, stop=True)
 
     async def _gone(self, device: str | None) -> None:
         """Once the process that held the device has ended, or has had ten seconds to."""
@@ -94,7 +88,8 @@ class Worker:
             self.job = self._process = None
 
     def _end(self, journal: Journal, job: Job, code: int, *, stop: bool) -> None:
-        """Write down what became of a job whose process has ended. stop: the server closes."""
+        """Write down what became of a job whose process has ended. stop: the server closes, or did: a job that ended
+        by the same signal goes on with the next one."""
         job = self._read(journal, job)
         killed = journal.code is None  # perhaps while Python started, which then exits as it likes
         if stop and not job.cancel and (killed or journal.code == INTERRUPTED):
@@ -162,7 +157,7 @@ class Worker:
         """Values with paths of this machine cut down to what lies in the library."""
         match value:
             case str():
-                return re.sub(re.escape(str(self._library.folder)) + "/?", "", value)
+                return re.sub(re.escape(str(self._library.folder)) + r"(/|(?![\w.-]))", "", value)
             case dict():
                 return {key: self.plain(each) for key, each in cast("dict[str, Any]", value).items()}
             case list():
