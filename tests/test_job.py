@@ -31,7 +31,7 @@ from storyboard.serverless.bucket import Bucket, bucket_of
 from storyboard.serverless.job import SUFFIX
 from storyboard.serverless.order import Format, OrderError, read_order
 from storyboard.serverless.places import places, publish, story_id, sweep
-from storyboard.serverless.telling import Telling
+from storyboard.serverless.telling import Course, Telling
 from storyboard.serverless.toml import toml_text
 from tests.runpod_worker import ROOT, picture, story
 from tests.stories import scene
@@ -453,6 +453,24 @@ def test_half_a_bucket_is_told_before_anything_is_rendered(volume: Volume, monke
 
 
 # How it is told
+
+
+def test_how_much_is_done_is_told():
+    course = Course()
+    told = [
+        course.hear({"event": event, **facts})["done"]
+        for event, facts in (
+            ("note", {"text": "early"}),
+            ("run.started", {"render": ["a"], "finish": ["a"]}),
+            ("scene.kept", {"scene": "b"}),
+            ("scene.progress", {"scene": "a", "done": 0.5}),
+            ("scene.done", {"scene": "a", "seconds": 1.0}),
+            ("segment.done", {"scene": "a", "seconds": 1.0}),
+        )
+    ]
+    assert told == [0.0, 0.0, 0.0, 0.25, 0.5, 1.0]
+    assert course.finished == {"a"}
+    assert course.hear({"event": "run.started", "render": [], "finish": []})["done"] == 1.0, "nothing is left to do"
 
 
 def test_the_newest_of_each_interval_is_told():

@@ -24,6 +24,7 @@ from storyboard.serve.app import application
 from storyboard.serve.limits import Limits
 from storyboard.serve.names import NameRefused, check_apart, usable
 from storyboard.serve.stories import Library
+from storyboard.starter import write_starter
 from storyboard.story import read_story
 from tests.serving import Served, ended, png, put, served, story_text, two_scenes, zipped
 from tests.stories import scene, write_picture, write_story
@@ -312,6 +313,14 @@ def test_a_story_that_is_half_replaced_is_whole_after_a_restart(tmp_path: Path, 
         assert (place / "out/film.mp4").read_text() == "film"
         assert not any(any((library.own / name).iterdir()) for name in ("coming", "going", "uploads"))
     assert seen == {"old", "new"}
+
+
+def test_what_init_writes_can_be_sent_as_it_is(client: httpx2.Client, tmp_path: Path):
+    write_starter(tmp_path / "mine")
+    files = {f"mine/{path.name}": path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    answer = put(client, "mine", {**files})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["files"] == ["opening.png", "story.schema.json", "story.toml"]
 
 
 def test_a_folder_that_is_no_story_is_never_replaced(client: httpx2.Client, server: Served):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from storyboard.done import Done
 from storyboard.events import read_event
 from storyboard.serve.child import ENDED
 from storyboard.serve.ledger import Job, Ledger, Told, Untold
@@ -22,8 +23,7 @@ class Journal:
     def __init__(self, path: Path, ledger: Ledger, plain: Callable[[Any], Any]) -> None:
         self._path, self._ledger, self._plain = path, ledger, plain
         self._said: dict[tuple[str, str], float] = {}
-        self._work: set[str] = set()
-        self._done: dict[str, float] = {}
+        self._done = Done()
         self.code: int | None = None
 
     def read_on(self, job: Job) -> tuple[Job, list[Told]]:
@@ -40,18 +40,18 @@ class Journal:
         if not whole:
             return job, []
         untold = [each for line in whole.split(b"\n") if (each := self._untold(line, job)) is not None]
-        facts = {"read": job.read + len(whole), "part": max(job.part, self._part())}
+        facts = {"read": job.read + len(whole), "part": max(job.part, self._done.part)}
         return self._ledger.change(job.id, untold, **facts)
 
     def _untold(self, line: bytes, job: Job) -> Untold | None:
         told = read_event(line)
         if told is None:
             return None
+        self._done.hear(told)
         event, when = told.pop("event"), told.pop("time", None)
         if event == ENDED:
             self.code = told.get("code")
             return None
-        self._count(event, told)
         if event.endswith(".progress") and self._too_soon((event, told.get("scene", "")), when or 0.0):
             return None
         for left_out in ("id", "trace", "story"):
@@ -63,15 +63,3 @@ class Journal:
             return True
         self._said[what] = when
         return False
-
-    def _count(self, event: str, facts: dict[str, Any]) -> None:
-        part, _, what = event.partition(".")
-        if event == "run.started":
-            self._work = {*(f"scene {n}" for n in facts["render"]), *(f"segment {n}" for n in facts["finish"])}
-        elif part in ("scene", "segment") and what != "started":
-            self._done[f"{part} {facts.get('scene')}"] = facts["done"] if what == "progress" else 1.0
-
-    def _part(self) -> float:
-        """How much of the run is done; joining is quick and not counted."""
-        done = sum(part for name, part in self._done.items() if name in self._work)
-        return round(done / len(self._work), 4) if self._work else 0.0

@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 STORY_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 SCENE_NAME = r"^[A-Za-z0-9_-]{1,80}$"
 STORY_FILE = "story.toml"
+SCHEMA_FILE = "story.schema.json"
+"""What `init` writes beside a story, for editors."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".tga", ".ppm", ".jp2")
 SOUNDS = (".wav", ".mp3", ".flac", ".m4a", ".ogg", ".opus")
 WEIGHTS = (".safetensors", ".gguf", ".pth", ".pt", ".pkl", ".ckpt", ".bin", ".onnx", ".param")
@@ -50,7 +52,7 @@ def usable(name: str) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in WEIGHTS:
         raise NameRefused(f"{said} is of weights: they lie on the server, and are never uploaded")
-    if name != STORY_FILE and suffix not in (*PICTURES, *SOUNDS):
+    if name not in (STORY_FILE, SCHEMA_FILE) and suffix not in (*PICTURES, *SOUNDS):
         raise NameRefused(f"{said} is of no picture or sound: a story is {STORY_FILE} with those")
     return name
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from storyboard.done import Done
 from storyboard.events import Event
 from storyboard.progress import sentence
 
@@ -57,20 +58,18 @@ class Course:
         self.finished: set[str] = set()
         self.seed: int | None = None
         self.notes: list[str] = []
-        self._work: set[tuple[str, str]] = set()
-        self._done: dict[tuple[str, str], float] = {}
+        self._done = Done()
 
     def hear(self, event: Event) -> dict[str, Any]:
         """Take an event in; gives what there is to tell of it."""
-        scene, (part, _, what) = event.get("scene"), event["event"].partition(".")
+        self._done.hear(event)
         match event["event"]:
             case "run.started":
-                self._work = {("scene", name) for name in event["render"]} | {("segment", n) for n in event["finish"]}
                 self.notes += [f"draft: {stand_in}" for stand_in in event.get("stand_ins", [])]
             case "run.done":
                 self.made, self.failed, self.film = event["made"], event.get("failed", {}), event.get("film")
             case "scene.done" | "segment.done":
-                step = "render" if part == "scene" else "finish"
+                step = "render" if event["event"] == "scene.done" else "finish"
                 self.seconds.setdefault(event["scene"], {})[step] = event["seconds"]
             case "seed.written":
                 self.seed = event["seed"]
@@ -78,15 +77,11 @@ class Course:
                 self.notes.append(event["text"])
             case _:
                 pass
-        if part in ("scene", "segment") and scene is not None:
-            self._done[part, scene] = event["done"] if what == "progress" else float(what != "started")
-            if part == "segment" and what in ("done", "kept"):
-                self.finished.add(scene)
+        if event["event"] in ("segment.done", "segment.kept"):
+            self.finished.add(event["scene"])
         return self._told(event)
 
     def _told(self, event: Event) -> dict[str, Any]:
-        done = sum(part for work, part in self._done.items() if work in self._work)
-        whole = round(done / len(self._work), 4) if self._work else 1.0
         told = {"event": event["event"], "scene": event.get("scene"), "scene_done": event.get("done")}
-        told |= {"done": whole, "says": sentence(event)}
+        told |= {"done": self._done.part, "says": sentence(event)}
         return {key: value for key, value in told.items() if value is not None}
