@@ -283,6 +283,8 @@ def test_renders_take_the_options_of_the_command(client: httpx2.Client, server: 
         {"x": 1},
     ):
         problem(client.post("/stories/options/render", json=wrong), 422)
+    said = problem(client.post("/stories/options/render", json={"scene": ["a"]}), 422)
+    assert [each["message"] for each in said["mistakes"]] == ['the body has no "scene" (did you mean "scenes"?)']  # type: ignore[attr-defined]
     problem(client.post("/stories/options/render", content=b"{", headers={"Content-Type": "application/json"}), 400)
     problem(client.post("/stories/options/render", content=b"a=1", headers={"Content-Type": "text/plain"}), 415)
     problem(client.post("/stories/none/render", json={}), 404)

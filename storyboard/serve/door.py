@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast, get_origin
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from storyboard.mistakes import did_you_mean, written
 from storyboard.serve.answers import Nothing
 from storyboard.serve.names import SCENE_NAME, STORY_ID
 from storyboard.serve.problems import Problem, missing, too_large
@@ -129,10 +131,19 @@ def _checked(model: type[BaseModel], data: Any, what: str, *, strict: bool | Non
         return model.model_validate(data, strict=strict)
     except ValidationError as error:
         mistakes = [
-            {"message": f"{'.'.join(map(str, each['loc'])) or what}: {each['msg']}", "place": list(each["loc"])}
+            {"message": _message(model, each, what), "place": list(each["loc"])}
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise Problem(422, "unusable", f"{what} is not as it should be", mistakes=mistakes) from None
+
+
+def _message(model: type[BaseModel], error: ErrorDetails, what: str) -> str:
+    place = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        known = list(model.model_fields)
+        hint = did_you_mean(place[-1], known) or f" (there are: {', '.join(known) or 'none'})"
+        return f"{what} has no {written(place[-1])}{hint}"
+    return f"{'.'.join(place) or what}: {error['msg']}"
 
 
 def said(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

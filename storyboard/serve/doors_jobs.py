@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
+from storyboard.mistakes import did_you_mean
 from storyboard.serve.answers import EventsQuery, Jobs, JobSaid, JobsQuery, Render, RenderQuery, job_said
 from storyboard.serve.door import Call, Door, said
 from storyboard.serve.ledger import ENDED
@@ -36,7 +37,7 @@ async def render_story(call: Call) -> Response:
 def _check(ask: Render, there: list[str]) -> None:
     unknown = [name for name in ask.scenes or [] if name not in there]
     if unknown:
-        raise refused(f'the story has no scene "{unknown[0]}"')
+        raise refused(f'the story has no scene "{unknown[0]}"{did_you_mean(unknown[0], there)}')
     if ask.seed is not None and ask.reroll:
         raise refused("one of seed and reroll")
     if (ask.seed is not None or ask.reroll) and len(set(ask.scenes or [])) != 1:
