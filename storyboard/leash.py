@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +52,13 @@ def held(lock: Path, waits: Callable[[], None]) -> FileLock:
         waits()
         taken.acquire()
     return taken
+
+
+def gpu_lock(device: str | None) -> Path:
+    """Where jobs of whatever server on this machine take turns on a GPU: not beside kept work, which may be a volume
+    that machines with GPUs of their own share."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", device or "cuda:0")
+    return Path(tempfile.gettempdir()) / f"storyboard-{os.getuid()}" / f"{name}.lock"
 
 
 def _watch(parent: int) -> None:

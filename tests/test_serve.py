@@ -151,7 +151,7 @@ def test_files_play_are_exact_and_come_in_ranges(client: httpx2.Client):
     assert last.content == client.get("/stories/media/scenes/b/opening.png").content, "the seam"
     tags: dict[str, str] = {}
     for path, frames, kind in (
-        ("scenes/b/clip.mkv", 9, "video/x-matroska"),
+        ("scenes/b/clip.mkv", 9, "video/matroska"),
         ("scenes/b/segment.mp4", 8, "video/mp4"),
         ("film.mp4", 17, "video/mp4"),
     ):

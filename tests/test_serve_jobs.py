@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from starlette.testclient import TestClient
 
-from storyboard.serve import asking
+from storyboard.leash import gpu_lock
+from storyboard.serve import asking, child
 from storyboard.serve.access import Access
 from storyboard.serve.app import application
 from storyboard.serve.asking import Reader
@@ -277,3 +282,30 @@ def test_a_job_is_these_commands(tmp_path: Path, asked: dict[str, Any], done: se
     ledger.close()
     base = ["render", "story.toml", "--json", "--draft"]
     assert commands(job, Path("story.toml"), None, done) == [[*base, *line] for line in lines]
+
+
+@pytest.mark.parametrize("named", [None, "cuda:0"])
+def test_libraries_take_turns_on_a_gpu(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(child, "has_gpu", lambda device: device != "cpu")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("STORYBOARD_DEVICE", raising=False)
+    other = FileLock(gpu_lock("cuda:0"))
+    gpu_lock(None).parent.mkdir()
+    other.acquire()
+    begun = threading.Event()
+
+    def job() -> None:
+        with child.on_gpu(named):
+            begun.set()
+
+    waiting = threading.Thread(target=job)
+    waiting.start()
+    with child.on_gpu("cpu"), child.on_gpu("cuda:1"):
+        assert not begun.wait(0.3)
+    other.release()
+    waiting.join(10)
+    assert begun.is_set()
+    (told,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told == {"event": "device.waiting", "text": "waits for another library's job on this GPU"}

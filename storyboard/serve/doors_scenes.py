@@ -79,7 +79,7 @@ DOORS = (
     ),
     _file(f"{SCENE}/opening.png", "opening", "image/png", "The very frame that a scene opens on."),
     _file(f"{SCENE}/last.png", "last", "image/png", "Its last frame in the film: what the next scene opens on."),
-    _file(f"{SCENE}/clip.mkv", "clip", "video/x-matroska", "Its clip as drawn, lossless (FFV1)."),
+    _file(f"{SCENE}/clip.mkv", "clip", "video/matroska", "Its clip as drawn, lossless (FFV1)."),
     _file(f"{SCENE}/segment.mp4", "segment", "video/mp4", "Its clip as finished, to be played."),
     Door(
         "GET",

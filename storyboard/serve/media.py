@@ -19,7 +19,7 @@ from storyboard.serve.problems import Problem, missing
 CHUNK = 2**18
 TYPES = {
     ".mp4": "video/mp4",
-    ".mkv": "video/x-matroska",
+    ".mkv": "video/matroska",
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",

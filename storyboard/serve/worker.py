@@ -101,10 +101,10 @@ class Worker:
 
     def _start(self, job: Job) -> subprocess.Popen[bytes]:
         lines = commands(job, self._library.path(job.story), self.device, self._done(job))
-        module = [sys.executable, "-m", "storyboard.serve.child", str(os.getpid()), str(self._lock(self.device))]
+        tied = [str(os.getpid()), str(self._lock(self.device)), self.device or ""]
         with self._run(job, "jsonl").open("wb") as out, self._run(job, "err").open("wb") as err:
             return subprocess.Popen(
-                [*module, json.dumps(lines)],
+                [sys.executable, "-m", "storyboard.serve.child", *tied, json.dumps(lines)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

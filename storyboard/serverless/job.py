@@ -15,6 +15,7 @@ from typing import Any
 
 from storyboard.events import read_event
 from storyboard.failures import INTERRUPTED, MACHINE, PARTLY
+from storyboard.leash import gpu_lock
 from storyboard.mistakes import did_you_mean
 from storyboard.serverless.bucket import Bucket, bucket_of, check_inline, content_type, inline
 from storyboard.serverless.child import Ended, ask, storyboard
@@ -137,7 +138,7 @@ class Job:
             ended = await storyboard(
                 *("render", str(story), "--json", *self._flags()),
                 environment=where.environment,
-                lock=_lock(where),
+                lock=gpu_lock(where.environment.get("STORYBOARD_DEVICE")),
                 hear=hear,
             )
         if ended.code not in (0, PARTLY):
@@ -199,17 +200,11 @@ class Job:
         ended = await storyboard(
             *("export", str(story), "--to", form, "--output", str(path), *draft),
             environment=where.environment,
-            lock=_lock(where),
+            lock=gpu_lock(where.environment.get("STORYBOARD_DEVICE")),
         )
         if ended.code:
             raise _failed(f"export as {form}", ended)
         return [path]
-
-
-def _lock(where: Places) -> Path:
-    """One for each GPU of this machine: not on the volume, whose other workers have GPUs of their own."""
-    device = where.environment.get("STORYBOARD_DEVICE", "cuda:0").replace(":", "-").replace("/", "-")
-    return Path(tempfile.gettempdir()) / f"storyboard-{os.getuid()}" / f"{device}.lock"
 
 
 def _json(ended: Ended) -> Any:
