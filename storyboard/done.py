@@ -18,8 +18,10 @@ class Done:
         if event["event"] == "run.started":
             self._begun = True
             self._work = {*(("scene", name) for name in event["render"]), *(("segment", n) for n in event["finish"])}
-        elif part in ("scene", "segment") and "scene" in event and what != "started":
-            self._done[part, event["scene"]] = event["done"] if what == "progress" else 1.0
+        elif part in ("scene", "segment", "take") and "scene" in event and what != "started":
+            # `run.started` calls take 2 of boat boat.2.
+            work = ("scene", f"{event['scene']}.{event['take']}") if part == "take" else (part, event["scene"])
+            self._done[work] = event["done"] if what == "progress" else 1.0
 
     @property
     def part(self) -> float:

@@ -75,13 +75,7 @@ def produce_held(story: Story, store: Store, options: Options, name: str, seed: 
         NotRendered: there is no clip whose end could be held.
         SceneFailed: it was made, and ends too far from that frame: it is kept, and the story stays as it is.
     """
-    check_writable(story)
-    folder = story.folder / HELD
-    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise MachineLacks(f"{folder} cannot be written to, and the frame that {name} is to hold belongs in it")
-    if not story.model.takes_end_image:
-        what = f"{story.model.name} takes no end image, so no scene can be drawn up to a frame"
-        raise StoryError([Mistake(f"{what}: --reroll draws it and what follows anew", str(story.path), scene=name)])
+    check_holdable(story, name)
     new = held(story, store, options, name, drawn_seed() if seed is None else seed)
     one = frozenset({name})
     options = replace(options, scenes=one, judged=one, keep_going=False)
@@ -96,6 +90,17 @@ def produce_held(story: Story, store: Store, options: Options, name: str, seed: 
         Takes(store, Manifest(store, story.path), mode_of(options.draft), name).note(far.key)
         told = TooFar(far.found, far.key, _remedy(new, story.scene(name), options))
         raise SceneFailed(name, told) from told
+
+
+def check_holdable(story: Story, name: str) -> None:
+    """Raises MachineLacks where nothing can be written down, StoryError where the model draws up to no frame."""
+    check_writable(story)
+    folder = story.folder / HELD
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise MachineLacks(f"{folder} cannot be written to, and the frame that {name} is to hold belongs in it")
+    if not story.model.takes_end_image:
+        what = f"{story.model.name} takes no end image, so no scene can be drawn up to a frame"
+        raise StoryError([Mistake(f"{what}: --reroll draws it and what follows anew", str(story.path), scene=name)])
 
 
 def held(story: Story, store: Store, options: Options, name: str, seed: int) -> Held:

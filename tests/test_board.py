@@ -268,12 +268,24 @@ class TestRenders:
         assert job["asked"]["draft"] is True
         assert ended(client, job["id"])["state"] == "done"
         plan = client.get("/board/work/plan?mode=draft&scene=a&reroll=1", headers=HTMX).text
-        assert "out of date where it ends on another frame: b" in plan
+        assert "made again too where it ends on another frame: b" in plan
         assert "It takes a few seconds" in plan
         client.post("/board/work/render?mode=draft", data={"scene": "a", "reroll": "1"}, headers=HTMX)
         job = client.get("/jobs?story=work").json()["jobs"][0]
         assert ended(client, job["id"])["state"] == "done"
         assert [told["event"] for told in events_of(client, f"/jobs/{job['id']}/events")].count("scene.done") == 1
+
+    def test_a_failed_scene_says_so_on_its_card(self, client: httpx2.Client, server: Served):
+        send(client, "fails", two_scenes())
+        render(client, "fails")
+        story = server.folder / "fails" / "story.toml"
+        story.write_text(story.read_text().replace("pan left", "pan right"))
+        blocked = server.folder / "fails" / ".storyboard" / "segments"
+        blocked.rename(blocked.with_name("aside"))
+        blocked.write_text("in the way")
+        client.post("/stories/fails/render?wait=true", json={"draft": True})
+        page = client.get("/board/fails?mode=draft").text
+        assert re.search(r'id="doing-a" class="doing"><p class="wrong">could not be finished: ', page), page
 
     def test_a_stream_goes_on_past_an_event(self, client: httpx2.Client):
         send(client, "stream", two_scenes())
@@ -363,6 +375,8 @@ def test_lines_of_the_graph_do_not_cross_in_one_lane():
     assert width == 24 + 3 * 14
     for row in rows:
         assert len({path for path, _ in row}) == len(row)
+    many = [linked(str(n), None if n < 20 else str(n - 20)) for n in range(40)]
+    assert paths(many)[1] <= 24 + 70, "on a phone the scenes have room beside them"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def test_answers_are_of_its_models(server: Served):
         assert said["openapi"] == "3.1.0"
         put(client, "one", {"story.toml": two_scenes(), "a.png": png()})
         job = client.post("/stories/one/render?wait=true", json={"draft": True}).json()["id"]
-        names = {"story": "one", "scene": "b", "job": job, "file": "a.png"}
+        client.post("/stories/one/render?wait=true", json={"draft": True, "scenes": ["b"], "takes": 2})
+        names = {"story": "one", "scene": "b", "job": job, "file": "a.png", "take": "2"}
         for path, methods in said["paths"].items():
             if "get" not in methods or path in ("/events", "/enter"):
                 continue
@@ -54,6 +55,8 @@ def test_answers_are_of_its_models(server: Served):
             assert answer.status_code == 200, (path, answer.text)
             check(answer, methods["get"], said)
         check(client.post("/links"), said["paths"]["/links"]["post"], said)
+        choice = said["paths"]["/stories/{story}/scenes/{scene}/take"]["post"]
+        check(client.post("/stories/one/scenes/b/take", json={"take": 2, "draft": True}), choice, said)
 
 
 def check(answer: httpx2.Response, operation: dict[str, Any], said: dict[str, Any]) -> None:

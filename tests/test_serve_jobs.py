@@ -36,7 +36,8 @@ from tests.serving import story_text
 from tests.stories import scene, write_picture, write_story
 
 ASKED: dict[str, Any] = {
-    "scenes": None, "draft": True, "force": False, "seed": None, "reroll": False, "keep_going": False, "forced": []
+    "scenes": None, "draft": True, "force": False, "seed": None, "reroll": False, "hold": False, "takes": None,
+    "keep_going": False, "forced": [],
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from storyboard.board.page import form_of, shown, written
+from storyboard.board.page import form_of, part, shown, written
 from storyboard.board.pages import refreshed
 from storyboard.board.view import Asked, asked, read, view
 from storyboard.edit import Clash, Value, digest_of, with_keys, write_text
@@ -110,10 +110,8 @@ async def save(request: Request) -> Response:
         except OSError as error:
             raise conflict(f"story.toml cannot be written: {error.strerror}") from None
     done = f"Scene {scene} is saved." if keys else f"Nothing was changed in scene {scene}."
-    parts = written("saved.html", scene=scene, text=done)
-    return Response(
-        parts + refreshed(await view(ask), sent.get("order", "")), 200, {"Cache-Control": "no-store"}, "text/html"
-    )
+    parts = written("saved.html", focus=f"open-{scene}", text=done)
+    return part(parts + refreshed(await view(ask), sent.get("order", "")))
 
 
 async def _clashing(ask: Asked, form: Form, file: File, table: dict[str, Any]) -> Response:

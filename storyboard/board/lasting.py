@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -46,9 +47,9 @@ def _pace(story: str, draft: bool, ledger: Ledger) -> tuple[float | None, float 
     """Seconds a frame: drawing it, and finishing it."""
     jobs = [job for job in ledger.jobs([DONE, PARTLY], story, limit=4 * PAST) if bool(job.asked["draft"]) is draft]
     found: list[float | None] = []
-    for part in ("scene", "segment"):
+    for parts in (("scene", "take"), ("segment",)):
         paces: list[float] = []
-        for job in jobs[:PAST]:
+        for job, part in product(jobs[:PAST], parts):
             frames = {each["scene"]: each.get("frames", 0) for each in ledger.told(job.id, f"{part}.started")}
             done = ledger.told(job.id, f"{part}.done")
             paces += [each["seconds"] / frames[each["scene"]] for each in done if frames.get(each["scene"])]

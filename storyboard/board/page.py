@@ -28,6 +28,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["lasting"] = lasting
+_templates.filters["short"] = lambda seconds: f"{seconds:.2f}".rstrip("0").rstrip(".")
 
 
 def written(template: str, **values: Any) -> str:
@@ -36,6 +37,11 @@ def written(template: str, **values: Any) -> str:
 
 def shown(template: str, status: int = 200, **values: Any) -> Response:
     return HTMLResponse(written(template, **values), status, {"Cache-Control": "no-store"})
+
+
+def part(text: str) -> Response:
+    """Parts of a page, written already."""
+    return HTMLResponse(text, 200, {"Cache-Control": "no-store"})
 
 
 def route(path: str, answer: Answer, method: str = "GET") -> Route:

@@ -75,4 +75,7 @@ async def player(request: Request) -> Response:
         about = "The last second of the one, the first of the other, small, again and again."
         path = f"{base}/scenes/{name}/seam.mp4{tail}&v={made['tag']}"
         return shown("player.html", heading=f"Seam from {before} to {name}", path=path, loop=True, about=about)
+    if what == "take" and name in names and (number := request.query_params.get("take", "")).isdecimal():
+        path = f"{base}/scenes/{name}/takes/{number}.mp4{tail}"
+        return shown("player.html", heading=f"Take {number} of {name}", path=path, loop=False, about="")
     raise Problem(404, "not-current", f"that cannot be played: {found['said']['why_no_film'] or 'it is not there'}")

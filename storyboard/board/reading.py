@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from post.preview import first_second, h264, jpeg, last_second
-from scenes.files import read_still
-from scenes.footage import Still
+from scenes.files import load_clip, read_still
+from scenes.footage import DamagedFile, Frame, Still
 from scenes.picture import fit_picture
 from scenes.wan.models import RECIPES
+from storyboard.export import NotRendered
+from storyboard.hold import check_holdable, held
 from storyboard.identity import UNMADE
-from storyboard.manifest import DRAFT
+from storyboard.lineage import listed
+from storyboard.manifest import DRAFT, Manifest, mode_of
 from storyboard.plan import Plan, plan_of
 from storyboard.rehearsal import Rehearsed, rehearse
 from storyboard.serve.questions import NotCurrent, said_scenes, where_film
 from storyboard.session import Session, open_session
+from storyboard.takes import Takes
 
 KEPT = 600
 """Small stills and seams that are kept; the oldest go first."""
@@ -31,8 +37,10 @@ def board(path: str, mode: str | None) -> dict[str, Any]:
     session, rehearsed, plan = _planned(path, mode)
     story, reel = rehearsed.story, rehearsed.reel
     stills = {name: {part: still.digest for part, still in found.items()} for name, found in _stills(rehearsed).items()}
+    manifest = Manifest(session.store, story.path)
     scenes: list[dict[str, Any]] = [
-        {**scene, "stills": stills[scene["name"]]} for scene in said_scenes(rehearsed, plan)
+        {**scene, "stills": stills[scene["name"]], "made_once": "shot" in manifest.scene(plan.mode, scene["name"])}
+        for scene in said_scenes(rehearsed, plan)
     ]
     segments = {scene["name"]: str(reel.segments[scene["name"]].path) for scene in scenes if scene["segment"]}
     film, why = None, ""
@@ -48,6 +56,36 @@ def board(path: str, mode: str | None) -> dict[str, Any]:
 def forecast(path: str, mode: str, scenes: list[str]) -> dict[str, Any]:
     """The plan of these scenes and what they need."""
     return _planned(path, mode, scenes)[2].json()
+
+
+def holding(path: str, mode: str, scene: str) -> list[str]:
+    """Scenes that stay as they are where this one is made again up to its end. Raises as `render --hold` does."""
+    session = open_session(Path(path))
+    session.named([scene])
+    check_holdable(session.story, scene)
+    with session.store.in_use():
+        try:
+            new = held(session.story, session.store, session.options(mode == DRAFT), scene, seed=0)
+        except NotRendered as error:
+            raise NotCurrent(str(error)) from None
+    session.store.memory.save()
+    return list(new.stays)
+
+
+def scene_takes(path: str, mode: str, scene: str, into: str) -> list[dict[str, Any]]:
+    """A scene's takes, each that is kept with its last frame, of which a small still is made."""
+    session, rehearsed, _ = _planned(path, mode)
+    story, store = rehearsed.story, session.store
+    (found,) = listed(rehearsed, store, session.named([scene]))
+    takes = Takes(store, Manifest(store, story.path), mode_of(rehearsed.gear.draft), scene)
+    homes = {take.number: takes.home(take) for take in takes.all()}
+    last: dict[int, Still] = {}
+    for number, home in homes.items():
+        with contextlib.suppress(DamagedFile):  # choosing it, or verify, tells of that
+            if home is not None:
+                _thumbnail(load_clip(home).last, Path(into), read_still)
+                last[number] = load_clip(home).last
+    return [{**asdict(row), "last": last[row.number].digest if row.number in last else None} for row in found.takes]
 
 
 def _planned(path: str, mode: str | None, scenes: list[str] | None = None) -> tuple[Session, Rehearsed, Plan]:
@@ -79,14 +117,18 @@ def thumbnails(path: str, mode: str | None, into: str) -> list[str]:
     session, rehearsed, _ = _planned(path, mode)
     for name, found in _stills(rehearsed).items():
         for still in found.values():
-            target = Path(into) / f"{still.digest}.jpg"
-            if not target.is_file():
-                _write(target, jpeg(_frame(still, name, session)))
+            _thumbnail(still, Path(into), partial(_frame, name=name, session=session))
     _tidy(Path(into))
     return [still.digest for found in _stills(rehearsed).values() for still in found.values()]
 
 
-def _frame(still: Still, name: str, session: Session) -> Any:
+def _thumbnail(still: Still, into: Path, read: Callable[[Still], Frame]) -> None:
+    target = into / f"{still.digest}.jpg"
+    if not target.is_file():
+        _write(target, jpeg(read(still)))
+
+
+def _frame(still: Still, name: str, session: Session) -> Frame:
     scene, story = session.story.scene(name), session.story
     if still.path.is_file() or not isinstance(scene.opens_on, Path):
         return read_still(still)
@@ -126,4 +168,4 @@ def _tidy(folder: Path) -> None:
             path.unlink()
 
 
-QUESTIONS = {each.__name__: each for each in (board, forecast, thumbnails, seam)}
+QUESTIONS = {each.__name__: each for each in (board, forecast, holding, scene_takes, thumbnails, seam)}

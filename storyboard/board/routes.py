@@ -10,6 +10,7 @@ from storyboard.board.page import route
 from storyboard.board.pages import board, home, now, stories
 from storyboard.board.playing import clip, film, player, seam, still
 from storyboard.board.stream import events
+from storyboard.board.taking import take, takes, use
 from storyboard.board.working import cancel, plan, render
 
 STORY = "/board/{story}"
@@ -35,4 +36,7 @@ def board_routes() -> list[BaseRoute]:
         route(f"{SCENE}/seam.mp4", seam),
         route(f"{SCENE}/edit", edit),
         route(f"{SCENE}/save", save, "POST"),
+        route(f"{SCENE}/takes", takes),
+        route(f"{SCENE}/takes/{{number:int}}.mp4", take),
+        route(f"{SCENE}/use", use, "POST"),
     ]

@@ -1,7 +1,7 @@
 """What happens, for a page that is open: that something changed, and progress as the very parts that show it.
 
 Numbers are the server's own of its events: a browser that lost the stream says the last one it has, and what it missed
-comes. A story's file that somebody else wrote to is noticed within a second.
+comes. That somebody else wrote to the story or its pictures is noticed within a second.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from starlette.responses import Response, StreamingResponse
 
 from storyboard.board.page import written
 from storyboard.board.view import Asked, Doing, asked, follow, work
+from storyboard.serve.asking import stamp_of
 from storyboard.serve.feed import RETRY
 from storyboard.serve.ledger import Told
 from storyboard.serve.problems import Problem
 
 LOOK = 1.0
-"""Seconds between two looks at the story's file."""
+"""Seconds between two looks at the story's files."""
 QUIET = 15
 """Looks without news after which a sign of life is sent."""
 REST = 0.3
@@ -39,13 +40,14 @@ async def events(request: Request) -> Response:
 
 
 async def _stream(ask: Asked, number: int, again: bool) -> AsyncIterator[bytes]:
-    feed, stamp, quiet, quarter = ask.serving.feed, _stamp(ask), 0, -1
+    feed, quiet, quarter = ask.serving.feed, 0, -1
+    stamp = await asyncio.to_thread(stamp_of, ask.path)
     feed.streams += 1
     try:
         yield f"retry: {RETRY // 2}\n\n".encode()
         while not feed.closing:
             more, told, before = feed.more, feed.after(number), stamp
-            number, stamp = told[-1].id if told else number, await asyncio.to_thread(_stamp, ask)
+            number, stamp = told[-1].id if told else number, await asyncio.to_thread(stamp_of, ask.path)
             ours = [each for each in told if each.story == ask.story]
             if again or stamp != before or any(not each.event.endswith(".progress") for each in ours):
                 yield _sent("changed", "1", number)
@@ -69,21 +71,14 @@ def _progress(ask: Asked, ours: list[Told], quarter: int) -> tuple[str, int]:
     found: dict[str, Doing] = {}
     for each in ours:
         follow(found, each)
-    touched = {str(each.facts["scene"]): found.get(str(each.facts["scene"])) for each in ours if "scene" in each.facts}
     job = work(ask)
+    names = {str(each.facts["scene"]) for each in ours if "scene" in each.facts}
+    here = job is not None and job["draft"] is (ask.mode == "draft")
+    touched = {name: found.get(name) for name in sorted(names)} if here else {}
     at = job["percent"] // 25 if job and job["active"] else -1
     return written(
         "progress.html", doing=touched, job=job, aloud=at != quarter, story=ask.story, mode=ask.mode or ""
     ), at
-
-
-def _stamp(ask: Asked) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for path in (ask.path, ask.path.parent / "out"):
-        with contextlib.suppress(OSError):
-            facts = path.stat()
-            found.append((facts.st_mtime_ns, facts.st_size))
-    return found
 
 
 def _sent(event: str, text: str, number: int) -> bytes:

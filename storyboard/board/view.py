@@ -16,13 +16,16 @@ from storyboard.serve.problems import Problem, missing
 from storyboard.serve.serving import Serving
 
 MODES = ("draft", "real")
+PARTS = {"scene": "drawn", "segment": "finished", "take": "drawn as take {}"}
+OVER = ("run.started", "run.done", "job.started", "job.queued", "job.done", "job.failed", "job.partly", "job.cancelled")
 
 
 class Doing(NamedTuple):
-    """What is being done to a scene, and how much of it is done."""
+    """What is being done to a scene, and how much of it is done; or why that failed."""
 
     what: str
     percent: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ async def read(ask: Asked) -> dict[str, Any]:
 
 
 async def view(ask: Asked) -> dict[str, Any]:
-    """All that the templates show; where the story has mistakes, those in place of its scenes."""
+    """All that the templates show; where the story has mistakes, these alone."""
     serving = ask.serving
     common = {"story": ask.story, "job": work(ask), "last": serving.feed.last, "single": serving.library.single}
     try:
@@ -67,7 +70,6 @@ async def view(ask: Asked) -> dict[str, Any]:
             return {**common, "title": title or ask.story, "mode": ask.mode or "real", "problem": problem}
         raise
     said = found["said"]
-    rows, width = paths(said["scenes"])
     scenes = said["scenes"]
     rows, width = paths(scenes)
     names = [scene["name"] for scene in scenes]
@@ -86,27 +88,32 @@ async def view(ask: Asked) -> dict[str, Any]:
         "why_no_film": said["why_no_film"],
         "order": " ".join(names),
         "lacking": sum(scene["segment"] is None for scene in scenes),
-        "doing": doing(ask),
+        "doing": doing(ask, said["mode"]),
     }
 
 
-def doing(ask: Asked) -> dict[str, Doing]:
-    """Scenes that are being made right now."""
+def doing(ask: Asked, mode: str) -> dict[str, Doing]:
+    """Scenes that are being made right now in this mode, or failed in its last job."""
     ledger, found = ask.serving.ledger, dict[str, Doing]()
-    for job in ledger.jobs([RUNNING], ask.story, limit=1):
-        for told in ledger.recent(job.id):
-            follow(found, told)
+    for job in ledger.jobs([RUNNING], ask.story, limit=1) or ledger.jobs((), ask.story, limit=1):
+        if job.asked["draft"] is (mode == "draft"):
+            for told in ledger.recent(job.id):
+                follow(found, told)
     return found
 
 
 def follow(found: dict[str, Doing], told: Told) -> None:
     part, _, what = told.event.partition(".")
     scene = str(told.facts.get("scene", ""))
-    if told.event in ("run.started", "run.done"):
-        found.clear()
-    elif part in ("scene", "segment") and what in ("started", "progress"):
-        found[scene] = Doing("drawn" if part == "scene" else "finished", round(100 * told.facts.get("done", 0.0)))
-    elif part in ("scene", "segment"):
+    if told.event in OVER:
+        for name in [name for name, did in found.items() if not did.why]:
+            del found[name]
+    elif part in PARTS and what in ("started", "progress"):
+        done = PARTS[part].format(told.facts.get("take"))
+        found[scene] = Doing(done, round(100 * told.facts.get("done", 0.0)))
+    elif part in PARTS and what == "failed":
+        found[scene] = Doing(PARTS[part].format(told.facts.get("take")), 0, str(told.facts.get("why", "")))
+    elif part in PARTS:
         found.pop(scene, None)
 
 
@@ -127,7 +134,15 @@ def job_said(job: Job, ask: Asked) -> dict[str, Any]:
         "cancel": job.cancel,
         "percent": round(100 * job.part),
         "left": time_left(job, ask.serving.ledger) if running and not job.cancel else None,
-        "what": ", ".join(job.asked["scenes"] or []) or "the film",
+        "what": _what(job.asked),
         "draft": job.asked["draft"],
         "error": job.error,
     }
+
+
+def _what(asked: dict[str, Any]) -> str:
+    """Of a job; older ones say nothing of takes, nor of hold."""
+    scenes = ", ".join(asked["scenes"] or [])
+    if asked.get("takes"):
+        return f"{asked['takes']} takes of {scenes}"
+    return f"{scenes}, its end kept" if asked.get("hold") else scenes or "the film"

@@ -78,6 +78,13 @@ class Render(Asked):
         default=None, ge=0, le=2**63 - 1, description="a new seed for one scene, written into the story"
     )
     reroll: bool = Field(default=False, description="a new random seed for one scene")
+    hold: bool = Field(
+        default=False,
+        description="with a new seed for one scene: drawn up to the frame it ends on now, so that what follows stays",
+    )
+    takes: int | None = Field(
+        default=None, ge=2, le=99, description="so many takes of one scene, to choose from; no film is joined"
+    )
     keep_going: bool = Field(default=False, description="go on with other scenes when one fails")
 
 
@@ -125,7 +132,7 @@ class PlannedScene(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    state: Literal["kept", "render", "waits", "broken"]
+    state: Literal["kept", "render", "mend", "waits", "broken"]
     why: str
     frames: int
     seconds: float
@@ -161,7 +168,7 @@ class SceneSaid(BaseModel):
     """`clip` and `segment`: keys of kept work that is current, null where there is none."""
 
     name: str
-    state: Literal["kept", "render", "waits", "broken"]
+    state: Literal["kept", "render", "mend", "waits", "broken"]
     why: str
     prompt: str
     negative_prompt: str

@@ -17,7 +17,7 @@ from storyboard.serve.problems import Problem, missing, refused
 IDLE = 30.0
 FRESH = 5.0
 """Seconds for which an answer stands while the files that tell of change have not: gc from outside is seen after it."""
-PLACES = ("footage", "film", "board", "thumbnails", "seam")
+PLACES = ("footage", "film", "board", "thumbnails", "seam", "preview")
 """Questions whose answers are paths for the server itself, not for its clients."""
 LONGEST = 2**26
 REMEMBERED = 64
@@ -55,7 +55,7 @@ class Reader:
     async def recall(self, story: Path, what: str, **facts: Any) -> Any:
         """The same, remembered while nothing has changed that the answer may hang on."""
         name = json.dumps([str(story), what, facts])
-        stamp = await asyncio.to_thread(_stamp, story)
+        stamp = await asyncio.to_thread(stamp_of, story)
         known = self._known.get(name)
         if known is not None and known[0] == stamp and (not known[2].done() or time.monotonic() - known[1] < FRESH):
             return await asyncio.shield(known[2])
@@ -112,19 +112,19 @@ def _meant(said: dict[str, Any]) -> Any:
             return said["answer"]
         case "story":
             raise refused("the story has mistakes", said["mistakes"])
-        case "picture":
+        case "picture" | "choice":
             raise refused(str(said["says"]))
         case "missing" | "usage":
             raise missing(str(said["says"]))
         case "not-current":
-            raise Problem(404, "not-current", f"{said['says']}: POST a render")
+            raise Problem(404, "not-current", str(said["says"]))
         case "machine":
             raise Problem(503, "machine-lacks", str(said["says"]))
         case _:
             raise Problem(500, "bug", "an error of storyboard itself: the server's log has it")
 
 
-def _stamp(story: Path) -> object:
+def stamp_of(story: Path) -> object:
     """What changes where an answer may: the story's own files, and what the store noted of it last."""
     store = Path(os.environ.get("STORYBOARD_STORE") or story.parent / ".storyboard")
     found: list[object] = []

@@ -26,6 +26,7 @@ PARAMETERS = {
     "story": (STORY_ID, "a story's id"),
     "scene": (SCENE_NAME, "a scene's name"),
     "job": (r"^[0-9a-f]{32}$", "a job's id"),
+    "take": (r"^[1-9][0-9]{0,8}$", "a take's number"),
     "file": (r"^[^\x00-\x1f]{1,1000}$", "a file's path in the story's folder"),
 }
 HEADERS = {

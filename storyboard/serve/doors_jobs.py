@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -24,7 +24,7 @@ async def render_story(call: Call) -> Response:
     key = call.request.headers.get(KEY)
     checked = await call.serving.reader.recall(call.serving.library.path(story), "check")
     there: list[str] = checked["scenes"]
-    _check(ask, there)
+    check_render(ask, there)
     asked: dict[str, Any] = {**ask.model_dump(), "forced": (ask.scenes or there) if ask.force else []}
     job, new = queue.submit(story, asked, key)
     where = {"Location": f"/jobs/{job.id}"}
@@ -34,14 +34,20 @@ async def render_story(call: Call) -> Response:
     return said(job_said(job), 200 if job.state in ENDED else 202, where)
 
 
-def _check(ask: Render, there: list[str]) -> None:
+def check_render(ask: Render, there: Collection[str]) -> None:
+    """Raises Problem where it asks for what does not go together."""
     unknown = [name for name in ask.scenes or [] if name not in there]
     if unknown:
         raise refused(f'the story has no scene "{unknown[0]}"{did_you_mean(unknown[0], there)}')
     if ask.seed is not None and ask.reroll:
         raise refused("one of seed and reroll")
-    if (ask.seed is not None or ask.reroll) and len(set(ask.scenes or [])) != 1:
-        raise refused("seed and reroll need exactly one scene")
+    new_seed = ask.seed is not None or ask.reroll or ask.hold
+    if ask.takes is not None and (new_seed or ask.force):
+        raise refused("takes goes with none of force, seed, reroll and hold")
+    if ask.hold and ask.force:
+        raise refused("one of hold and force: hold draws with a new seed")
+    if (new_seed or ask.takes is not None) and len(set(ask.scenes or [])) != 1:
+        raise refused("seed, reroll, hold and takes need exactly one scene")
 
 
 async def list_jobs(call: Call) -> Response:

@@ -211,7 +211,7 @@ class Ledger:
         with self._whole():
             self._base.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (events,))
             self._base.execute(
-                "DELETE FROM events WHERE event IN ('scene.progress', 'segment.progress') "
+                "DELETE FROM events WHERE event IN ('scene.progress', 'segment.progress', 'take.progress') "
                 f"AND job IN (SELECT id FROM jobs WHERE state IN ({states}) AND ended < ?)",
                 (progress,),
             )

@@ -114,7 +114,7 @@ class Queue:
         if self._ledger.counts().get(QUEUED, 0) >= self._limits.queued:
             detail = f"{self._limits.queued} jobs are waiting, which is all the queue takes"
             raise Problem(429, "queue-full", detail, headers={"Retry-After": "30"})
-        if asked["reroll"]:
+        if asked["reroll"] or (asked["hold"] and asked["seed"] is None):
             # Drawn here: a job that is taken up again must go on with the same.
             asked = {**asked, "seed": secrets.randbelow(2**32), "reroll": False}
         job, events = self._ledger.add(story, asked, key)

@@ -15,16 +15,18 @@ from typing import Any
 
 import typer
 
+from scenes.footage import DamagedFile
 from scenes.picture import PictureError
 from scenes.shot import MachineLacks
 from storyboard.board import reading
+from storyboard.choosing import NotToBeChosen
 from storyboard.leash import leash
 from storyboard.mistakes import StoryError
-from storyboard.serve import questions
+from storyboard.serve import questions, taking
 from storyboard.serve.questions import NotCurrent
 from storyboard.settings import SettingsError
 
-QUESTIONS = {**questions.QUESTIONS, **reading.QUESTIONS}
+QUESTIONS = {**questions.QUESTIONS, **taking.QUESTIONS, **reading.QUESTIONS}
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
@@ -47,13 +49,15 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"wrong": "story", "mistakes": mistakes}
     except PictureError as error:
         return {"wrong": "picture", "says": str(error)}
+    except NotToBeChosen as error:
+        return {"wrong": "choice", "says": str(error)}
     except NotCurrent as error:
         return {"wrong": "not-current", "says": str(error)}
     except KeyError as error:
         return {"wrong": "missing", "says": str(error.args[0])}
     except typer.BadParameter as error:
         return {"wrong": "usage", "says": error.message}
-    except (MachineLacks, SettingsError, OSError) as error:
+    except (MachineLacks, SettingsError, DamagedFile, OSError) as error:
         return {"wrong": "machine", "says": str(error)}
     except Exception:
         traceback.print_exc()

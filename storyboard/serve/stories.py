@@ -63,17 +63,17 @@ class Library:
 
     def path(self, story: str) -> Path:
         """A story's file. Raises Problem where there is none."""
-        if self._single is not None and story == self.single:
-            return self._single
-        path = self.folder / story / STORY_FILE
-        if self._single is not None or not re.fullmatch(STORY_ID, story) or not path.is_file():
+        alone = self._single is not None
+        path = self._single or self.folder / story / STORY_FILE
+        if (alone and story != self.single) or (not alone and not re.fullmatch(STORY_ID, story)) or not path.is_file():
             raise missing(f'there is no story "{story}"')
         return path
 
     def list(self) -> Iterator[Listed]:
         """By name."""
         if self._single is not None:
-            yield self._look(self.single or "", self._single)
+            with contextlib.suppress(FileNotFoundError):  # its file was taken away
+                yield self._look(self.single or "", self._single)
             return
         for path in sorted(self.folder.glob(f"*/{STORY_FILE}")):
             if re.fullmatch(STORY_ID, path.parent.name):

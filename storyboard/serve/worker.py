@@ -199,8 +199,13 @@ def commands(job: Job, story: Path, device: str | None, done: set[str]) -> list[
     line += ["--draft"] if asked["draft"] else []
     line += ["--keep-going"] if asked["keep_going"] else []
     line += ["--device", device] if device is not None else []
-    whole = [*line, *_named(asked["scenes"])]
+    scenes = _named(asked["scenes"])
+    if asked.get("takes") is not None:  # jobs of older versions say nothing of takes, nor of hold
+        return [[*line, *scenes, "--takes", str(asked["takes"])]]
+    whole = [*line, *scenes]
     whole += ["--seed", str(asked["seed"])] if asked["seed"] is not None else []
+    if asked.get("hold"):
+        return [[*whole, "--hold"]]
     left = [name for name in asked["forced"] if name not in done]
     if not left:
         return [whole]

@@ -27,11 +27,17 @@
     by("said").replaceChildren(line);
   };
 
+  const hush = () => {
+    by("said").replaceChildren();
+    delete by("said").dataset.refresh;
+  };
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.elt.id !== "refresh") by("said").replaceChildren();
+    if (!event.detail.elt.matches("#refresh, .takes")) hush();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, elt } = event.detail;
+    if (elt.id === "refresh" && xhr.status >= 400) by("said").dataset.refresh = "1"; // over once it looks again and all is well
+    else if (elt.id === "refresh" && by("said").dataset.refresh) hush();
     if (xhr.status < 400) return;
     if ((xhr.getResponseHeader("Content-Type") || "").startsWith("text/html")) {
       event.detail.shouldSwap = true;
@@ -66,7 +72,7 @@
     const target = event.detail.target || event.target; // a part from the stream has none of its own
     const dialog = target.closest("dialog");
     if (dialog && !dialog.open && target.childElementCount) dialog.showModal();
-    if (target.id.startsWith("edit-")) (target.querySelector("[aria-invalid]") || target.querySelector("[data-first]"))?.focus();
+    if (/^(edit|takes)-/.test(target.id)) (target.querySelector("[aria-invalid]") || target.querySelector("[data-first]"))?.focus();
   });
 
   document.addEventListener("click", (event) => {
