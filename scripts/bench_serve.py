@@ -5,7 +5,8 @@
 
 A draft is rendered by the command line alone, and as a job of a server that so many clients poll and stream from, turn
 by turn, each on a fresh store; every client must hear every event. Then a story of 50 scenes is read. Prints a table.
-The clients run in one process of their own, niced, as they would on other machines.
+The clients run in one process of their own and on a core of their own, as if they were on other machines: the render,
+alone or with the server, has the other cores.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.serving import Served, put, served, story_text, worked  # noqa: E402
 from tests.stories import scene, write_picture  # noqa: E402
 
 LOOK = '[look]\nsize = "{}"\nframes = 81\n'
+OURS = sorted(os.sched_getaffinity(0))
 POLL = 1.0
 """Seconds between two requests of a client; a page asks no more often, since it hears events."""
 
@@ -62,6 +64,7 @@ def followed(server: Served, name: str, story: dict[str, bytes | str], clients: 
             stdout=subprocess.PIPE,
             stdin=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {OURS[-1]}),
         )
         assert crowd.stdout is not None
         crowd.stdout.readline()
@@ -75,7 +78,9 @@ def followed(server: Served, name: str, story: dict[str, bytes | str], clients: 
         assert all(json.loads(each) == told for each in said["told"]), "clients heard different things"
         assert sum(each == "scene.done" for each in told) == story["story.toml"].count("[[scene]]"), told
         own, render = after[0] - before[0], after[1] - before[1]
-        said_of = f"{said['answers']} requests; CPU: server {own:.2f} s, render {render:.2f} s"
+        said_of = (
+            f"{said['answers']} requests; CPU: server {own:.2f} s, render {render:.2f} s, clients {said['spent']} s"
+        )
         return took, said_of
 
 
@@ -83,7 +88,6 @@ def crowd(url: str, name: str, clients: int, number: int) -> None:
     """Each client streams all events and polls, some the jobs, some the scenes or the plan, until the job is done."""
     import httpx2
 
-    os.nice(10)
     told: list[list[str]] = [[] for _ in range(clients)]
     over, answers = threading.Event(), [0] * clients
 
@@ -118,7 +122,8 @@ def crowd(url: str, name: str, clients: int, number: int) -> None:
     print("ready", flush=True)
     for thread in threads:
         thread.join()
-    print(json.dumps({"told": [json.dumps(each) for each in told], "answers": sum(answers)}))
+    spent = round(time.process_time(), 2)
+    print(json.dumps({"told": [json.dumps(each) for each in told], "answers": sum(answers), "spent": spent}))
 
 
 def reading(server: Served, folder: Path) -> dict[str, str]:
@@ -151,16 +156,29 @@ def resident(server: Served) -> float:
 
 
 def measured(asked: Any, folder: Path) -> None:
+    if len(OURS) < 2:
+        sys.exit("this needs two cores: one for the clients")
+    os.sched_setaffinity(0, set(OURS[:-1]))
     story = files(folder, asked.scenes, LOOK.format(asked.size))
     one: list[float] = []
     other: list[float] = []
+    said = ""
     with served(folder / "stories") as server:
-        print(f"{platform.machine()}, Python {platform.python_version()}; idle {resident(server):.0f} MB")
+        print(
+            f"{platform.machine()}, Python {platform.python_version()}; {len(OURS) - 1} cores; idle {resident(server):.0f} MB"
+        )
         for number in range(asked.pairs):
-            one.append(alone(folder / f"alone{number}", story))
-            took, answers = followed(server, f"s{number}", story, asked.clients)
-            other.append(took)
-            print(f"alone {one[-1]:6.2f} s   with {asked.clients} clients {took:6.2f} s   {answers}", flush=True)
+            # In turns, each with nothing of the other's left to be written to the disk.
+            os.sync()
+            for way in ("alone", "followed") if number % 2 else ("followed", "alone"):
+                os.sync()
+                if way == "alone":
+                    one.append(alone(folder / f"alone{number}", story))
+                else:
+                    took, answers = followed(server, f"s{number}", story, asked.clients)
+                    other.append(took)
+                    said = f"with {asked.clients} clients {took:6.2f} s   {answers}"
+            print(f"alone {one[-1]:6.2f} s   {said}", flush=True)
         ratio = statistics.median(b / a for a, b in zip(one, other, strict=True))
         print(f"median {statistics.median(one):.2f} s and {statistics.median(other):.2f} s, ratio {ratio:.3f}")
         for name, took in reading(server, folder).items():
