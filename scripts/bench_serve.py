@@ -164,9 +164,8 @@ def measured(asked: Any, folder: Path) -> None:
     other: list[float] = []
     said = ""
     with served(folder / "stories") as server:
-        print(
-            f"{platform.machine()}, Python {platform.python_version()}; {len(OURS) - 1} cores; idle {resident(server):.0f} MB"
-        )
+        cores = f"{len(OURS) - 1} and 1 of {len(OURS)} cores"
+        print(f"{platform.machine()}, Python {platform.python_version()}, {cores}; idle {resident(server):.0f} MB")
         for number in range(asked.pairs):
             # In turns, each with nothing of the other's left to be written to the disk.
             os.sync()
