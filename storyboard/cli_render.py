@@ -121,6 +121,7 @@ def _produced(
     from dataclasses import replace
 
     from storyboard.hold import produce_held
+    from storyboard.manifest import mode_of
     from storyboard.production import produce
     from storyboard.reroll import with_new_seed
 
@@ -130,7 +131,8 @@ def _produced(
         if one is not None and hold:
             return produce_held(story, store, options, one, seed, events)
         if new is not None:
-            return produce(new.story, store, replace(options, scenes=new.scenes), events, new.writer(events))
+            write = new.writer(events, store, mode_of(options.draft))
+            return produce(new.story, store, replace(options, scenes=new.scenes), events, write)
         return produce(story, store, options, events)
 
 

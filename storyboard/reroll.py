@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from scenes.footage import DamagedFile
 from scenes.shot import MachineLacks
 from storyboard.edit import write_seed
 from storyboard.events import Events
+from storyboard.manifest import Manifest
 from storyboard.order import followers
+from storyboard.store import Store
 from storyboard.story import Story
+from storyboard.takes import Takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,21 @@ class NewSeed:
     seed: int
     scenes: frozenset[str]
 
-    def writer(self, events: Events) -> Callable[[str], None]:
-        """Call with each scene whose clip is there: writes the seed down when it is this one's."""
+    def writer(self, events: Events, store: Store, mode: str) -> Callable[[str], None]:
+        """Call with each scene whose clip is there: when it is this one's, writes the seed down, and that this clip
+        and the one before it are takes to choose from."""
+        before = Manifest(store, self.story.path).scene(mode, self.scene).get("shot")
 
         def write(scene: str) -> None:
-            if scene == self.scene:
-                write_seed(self.story.path, self.scene, self.seed)
-                events.tell("seed.written", scene=scene, seed=self.seed, path=str(self.story.path))
+            if scene != self.scene:
+                return
+            write_seed(self.story.path, self.scene, self.seed)
+            events.tell("seed.written", scene=scene, seed=self.seed, path=str(self.story.path))
+            manifest = Manifest(store, self.story.path)
+            now = manifest.scene(mode, scene).get("shot")
+            for key in (before, now) if before and now and before != now else ():
+                with suppress(DamagedFile):  # dropped, or damaged: nothing to choose
+                    Takes(store, manifest, mode, scene).note(key)
 
         return write
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import av
@@ -552,6 +553,33 @@ class TestManifest:
         manifest.path.write_text(json.dumps(facts))
         with pytest.raises(Exception, match="has a take that is none"):
             film.takes("boat")
+
+
+class TestRerolled:
+    def test_both_clips_are_takes(self, film: Film):
+        film.render()
+        old = film.seed("boat")
+        assert run_here("render", film.path, "--draft", "--scene", "boat", "--seed", "12", env={}).returncode == 0
+        assert [(take.number, take.seed) for take in film.takes("boat")] == [(1, old), (2, 12)]
+        assert run_here("render", film.path, "--draft", "--scene", "boat", "--reroll", env={}).returncode == 0
+        assert [take.number for take in film.takes("boat")] == [1, 2, 3]
+        film.choose("boat", 1)
+        assert film.seed("boat") == old
+        run = film.render()
+        assert "boat" not in [event["scene"] for event in run.events if event["event"] == "scene.done"]
+        assert film.proved() == 6
+
+    def test_without_a_clip_before_there_is_nothing_to_choose(self, film: Film):
+        assert run_here("render", film.path, "--draft", "--scene", "boat", "--seed", "12", env={}).returncode == 0
+        assert film.takes("boat") == ()
+
+    def test_a_clip_that_is_gone_is_no_take(self, film: Film):
+        film.render()
+        old = Manifest(film.store, film.path).scene("draft", "boat")["shot"]
+        film.edit('name = "boat"', 'name = "boat"\nseed = 5')
+        rmtree(film.store.home(CLIPS, old))
+        assert run_here("render", film.path, "--draft", "--scene", "boat", "--seed", "12", env={}).returncode == 0
+        assert [take.seed for take in film.takes("boat")] == [12]
 
 
 class TestSweep:
