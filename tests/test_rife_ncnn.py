@@ -194,8 +194,10 @@ class TestFailures:
 
     def test_what_drivers_chat_is_no_failure(self, by: RifeNcnn, order: Order):
         order("chatter", at=1)
+        frame = noise(40, 70)
         with open_rife_ncnn(by, "cpu") as between:
-            between([(noise(40, 70), noise(40, 70), 0.5)])
+            (drawn,) = between([(frame, frame, 0.5)])
+        np.testing.assert_array_equal(drawn, frame)
 
     def test_a_crash_while_loading(self, by: RifeNcnn, order: Order, model: Path):
         order("crash at load")
@@ -289,8 +291,10 @@ class TestOurEnd:
         with ThreadPoolExecutor(1) as thread:
             between = thread.submit(open_rife_ncnn, by, "cpu").result()
         time.sleep(0.2)
+        frame = noise(40, 70)
         with between:
-            between([(noise(40, 70), noise(40, 70), 0.5)])
+            (drawn,) = between([(frame, frame, 0.5)])
+        np.testing.assert_array_equal(drawn, frame)
 
 
 class TestSuite:

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from storyboard.board.lasting import lasting
-from storyboard.serve.problems import Problem, too_large
+from storyboard.serve.door import body_of
+from storyboard.serve.problems import Problem
 
 HERE = Path(__file__).parent
 MOST = 2**18
@@ -62,12 +63,8 @@ def route(path: str, answer: Answer, method: str = "GET") -> Route:
 
 async def form_of(request: Request) -> dict[str, str]:
     """A form's fields, each once. Raises Problem."""
-    sent = bytearray()
+    sent = await body_of(request, MOST, "a form")
     try:
-        async for chunk in request.stream():
-            sent += chunk
-            if len(sent) > MOST:
-                raise too_large(f"a form may have {MOST} bytes at most")
         return dict(parse_qsl(sent.decode(), keep_blank_values=True, errors="strict", max_num_fields=50))
-    except (ValueError, ClientDisconnect):
+    except ValueError:
         raise Problem(400, "malformed", "the form cannot be read") from None

@@ -107,17 +107,23 @@ def _query(request: Request, model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
-async def _json(request: Request, model: type[BaseModel], most: int) -> BaseModel:
-    """An empty body is an empty object."""
-    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+async def body_of(request: Request, most: int, what: str) -> bytearray:
+    """A small body, whole. Raises Problem."""
     sent = bytearray()
     try:
         async for chunk in request.stream():
             sent += chunk
             if len(sent) > most:
-                raise too_large(f"the request's JSON may have {most} bytes at most")
+                raise too_large(f"{what} may have {most} bytes at most")
     except ClientDisconnect:
         raise Problem(400, "cut-off", "the request was cut off") from None
+    return sent
+
+
+async def _json(request: Request, model: type[BaseModel], most: int) -> BaseModel:
+    """An empty body is an empty object."""
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    sent = await body_of(request, most, "the request's JSON")
     if kind != JSON and sent:
         raise Problem(415, "unsupported", f"send {JSON}")
     try:
