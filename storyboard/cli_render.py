@@ -71,7 +71,9 @@ def render(
         bool, typer.Option("--force", help="make the named scenes (or all) anew; the old are kept as takes")
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="a new seed for one --scene")] = None,
-    reroll: Annotated[bool, typer.Option("--reroll", help="a new random seed for one --scene; the clip before stays as a take")] = False,
+    reroll: Annotated[
+        bool, typer.Option("--reroll", help="a new random seed for one --scene; the clip before stays as a take")
+    ] = False,
     hold: Annotated[
         bool,
         typer.Option(
