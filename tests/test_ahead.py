@@ -124,8 +124,16 @@ def stages() -> int:
 
 
 def test_an_error_does_not_wait_for_what_is_still_held():
-    with closing(ahead(counting(9, fail_at=4), 8)) as numbers:
+    taken = threading.Event()
+
+    def stage(heed: Heed) -> Generator[int]:
+        yield from range(4)
+        taken.wait(10)
+        raise Torn
+
+    with closing(ahead(stage, 8)) as numbers:
         assert next(numbers) == 0
+        taken.set()
         until(lambda: stages() == 0)
         with pytest.raises(Torn):
             next(numbers)

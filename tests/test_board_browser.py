@@ -192,9 +192,9 @@ def test_progress_cancel_and_a_restart(page: Page, tmp_path: Path):
     page.click("#open-calm")
     page.wait("!!document.querySelector('#prompt-calm')")
     page.type("#prompt-calm", "half a thought")
-    page.render("#render-dock") if page.value("!!document.querySelector('#render-dock')") else page.render(
-        "#render-storm"
-    )
+    left = "document.querySelector('.card [id^=render-]')"  # of a scene: which, depends on how far it came
+    page.wait(f"!!{left}")
+    page.render(f"#{page.value(f'{left}.id')}")
     page.wait("!!document.querySelector('#cancel')")
     page.server.kill()
     page.wait("document.querySelector('#link').textContent.includes('not there')")
